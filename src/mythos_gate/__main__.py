@@ -1,0 +1,5 @@
+"""`python -m mythos_gate`."""
+
+from mythos_gate.cli import app
+
+app()

@@ -1,0 +1,63 @@
+"""What endpoints ask for in their signatures: the gate's parts, and a caller with a permission."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from mythos_gate.authn import api_keys, caller
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.authn.permissions import Permissions
+from mythos_gate.decision.pdp import Pdp
+from mythos_gate.errors import NotDecided
+from mythos_gate.registry.change import Registry
+from mythos_gate.settings import Settings
+from mythos_gate.terms import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The parts of a running service."""
+
+    settings: Settings
+    pdp: Pdp
+    registry: Registry
+    reader: AsyncEngine
+    permissions: Permissions
+
+
+def gate(request: Request) -> Gate:
+    found: Gate = request.app.state.gate
+    return found
+
+
+TheGate = Annotated[Gate, Depends(gate)]
+
+
+async def authenticate(the_gate: Gate, presented: api_keys.Presented) -> Caller:
+    """Who presented the key; `NotDecided` if that cannot be looked up."""
+    try:
+        async with the_gate.registry.engine.connect() as connection:
+            return await caller.authenticate(connection, presented)
+    except (SQLAlchemyError, OSError) as error:
+        raise NotDecided("the records cannot be read") from error
+
+
+def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller, who has this permission."""
+
+    async def permitted(request: Request, the_gate: TheGate) -> Caller:
+        found = await authenticate(the_gate, api_keys.bearer(request.headers.get("authorization")))
+        the_gate.permissions.require(found, permission)
+        return found
+
+    permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
+    return permitted
+
+
+MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
+MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]
+MayReadLog = Annotated[Caller, Depends(may(Permission.READ_LOG))]

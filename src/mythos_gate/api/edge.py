@@ -1,0 +1,38 @@
+"""The edge: what holds for every request, whatever its route."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mythos_gate.errors import TooLarge
+
+
+class Edge:
+    """Bounds the body, notes when the request was received, and returns the caller's X-Request-ID, on errors too."""
+
+    def __init__(self, app: ASGIApp, body_limit: int) -> None:
+        self._app = app
+        self._body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["received"] = asyncio.get_running_loop().time()
+        request_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        size = 0
+
+        async def bounded() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._body_limit:
+                raise TooLarge(f"a body has at most {self._body_limit} bytes")
+            return message
+
+        async def echoing(message: Message) -> None:
+            if message["type"] == "http.response.start" and request_id is not None:
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        await self._app(scope, bounded, echoing)

@@ -1,0 +1,83 @@
+"""Errors as problem details (RFC 9457): the one table from what went wrong to a status."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from mythos_gate import errors
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A problem type: the last part of its URN, its title and its status."""
+
+    name: str
+    title: str
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+KINDS: dict[type[errors.GateError], Kind] = {
+    errors.Invalid: Kind("invalid", "the request cannot be accepted", 400),
+    errors.NotAuthenticated: Kind("not-authenticated", "authentication needed", 401, (("WWW-Authenticate", "Bearer"),)),
+    errors.NotPermitted: Kind("not-permitted", "not permitted", 403),
+    errors.NotFound: Kind("not-found", "not found", 404),
+    errors.Conflict: Kind("conflict", "not possible in the present state", 409),
+    errors.TooLarge: Kind("too-large", "the request is too large", 413),
+    errors.NotDecided: Kind("not-decided", "no decision", 503, (("Retry-After", "1"),)),
+    errors.NotRecorded: Kind("not-recorded", "decision not recorded", 503, (("Retry-After", "1"),)),
+    errors.Misconfigured: Kind("misconfigured", "the service is misconfigured", 503),
+}
+
+
+def response(kind: Kind, detail: str) -> JSONResponse:
+    content = {
+        "type": f"urn:mythos-gate:problem:{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": f"urn:uuid:{uuid4()}",
+    }
+    return JSONResponse(content, kind.status, dict(kind.headers), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the family, and the framework's own, leave as problems."""
+    for error in KINDS:
+        app.add_exception_handler(error, _of_gate)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(Exception, _of_surprise)
+
+
+async def _of_gate(_request: Request, error: Exception) -> JSONResponse:
+    kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
+    return response(kind, str(error))
+
+
+async def _of_validation(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    # Where and what, never the value: it may be a person's.
+    told = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in error.errors())
+    return response(KINDS[errors.Invalid], told)
+
+
+async def _of_framework(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = response(Kind("http", str(error.detail).lower(), error.status_code), str(error.detail).lower())
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _of_surprise(request: Request, _error: Exception) -> JSONResponse:
+    answer = response(Kind("internal", "internal error", 500), "something unforeseen happened; it was logged")
+    # Starlette answers this one outside of every middleware, the edge included.
+    if (request_id := request.headers.get("x-request-id")) is not None:
+        answer.headers["X-Request-ID"] = request_id
+    return answer

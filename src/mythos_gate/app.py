@@ -1,0 +1,103 @@
+"""The service: its parts put together."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from mythos_gate import db
+from mythos_gate.api import authzen, edge, health, log, problems, standing
+from mythos_gate.api.deps import Gate
+from mythos_gate.audit.log import Committer, HighWater
+from mythos_gate.authn.permissions import Permissions
+from mythos_gate.db import DbRole
+from mythos_gate.decision.pdp import Clock, Pdp
+from mythos_gate.errors import Misconfigured
+from mythos_gate.registry.change import Registry
+from mythos_gate.settings import Settings, root
+
+PDP_CONNECTIONS = 8
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def from_environment() -> FastAPI:
+    return create(Settings())
+
+
+def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """The application. Only tests give a clock of their own: no setting, header or route displaces time."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.gate = await _start(settings, clock or Clock(wall_clock), stack)
+            yield
+
+    app = FastAPI(
+        title="mythos-gate",
+        version="0.1.0",
+        summary="Decides, per request, who may reach a restricted AI capability, and proves it afterwards.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for routes in (authzen, standing, log, health):
+        app.include_router(routes.router)
+    app.add_middleware(edge.Edge, body_limit=settings.body_limit)
+    return app
+
+
+async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
+    urls = db.role_urls(settings)
+    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE)
+    reader = db.engine(urls[DbRole.READER], DbRole.READER)
+    stack.push_async_callback(registry.dispose)
+    stack.push_async_callback(reader.dispose)
+    if settings.production:
+        for engine in (registry, reader):
+            await db.refuse_owner(engine)
+    async with registry.begin() as connection:
+        await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
+    pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
+    stack.push_async_callback(pool.close)
+    committer = Committer(
+        connect=lambda: db.connect(urls[DbRole.SERVICE], DbRole.SERVICE),
+        origin=settings.origin,
+        high_water=HighWater(db.state(settings) / "writers"),
+        displacement=clock.displacement,
+    )
+    stack.push_async_callback(committer.close)
+    permissions = Permissions(root() / "policies" / "admin.csv")
+    pdp = Pdp(pool, committer, permissions, clock, settings.origin, digest_key(settings), settings.deadline)
+    return Gate(settings, pdp, Registry(registry, settings.origin), reader, permissions)
+
+
+def digest_key(settings: Settings) -> bytes:
+    """The key of the log's digests: from the environment, or the file that `db upgrade` made."""
+    if settings.digest_key is not None:
+        key = settings.digest_key.get_secret_value().encode()
+    else:
+        path = db.state(settings) / "digest.key"
+        if not path.is_file():
+            raise Misconfigured(f"no digest key: set MYTHOS_GATE_DIGEST_KEY, or run `mythos-gate db upgrade` ({path})")
+        key = path.read_bytes()
+    if len(key) < 32:
+        raise Misconfigured("the digest key has fewer than 32 bytes")
+    return key
+
+
+def make_digest_key(settings: Settings) -> None:
+    """Make the key's file unless there is one: readable by its owner alone."""
+    path = db.state(settings) / "digest.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(secrets.token_hex(32).encode())

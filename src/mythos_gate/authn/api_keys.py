@@ -1,0 +1,94 @@
+"""API keys: `mgk_ID_SECRET_CHECKSUM`. The secret is shown once; only its hash is kept."""
+
+import hashlib
+import hmac
+import secrets
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from mythos_gate.errors import NotAuthenticated
+from mythos_gate.terms import Role
+
+PREFIX = "mgk"
+NOBODY = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A key as a caller sent it: well formed, not yet verified."""
+
+    id: str
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A named person or service, and the key it used."""
+
+    id: str
+    name: str
+    key_id: str
+    roles: frozenset[Role]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is on record for a key; `hash` in hexadecimal."""
+
+    id: str
+    hash: str
+    caller_id: str
+    caller_name: str
+    roles: tuple[str, ...]
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+def create() -> tuple[str, Presented]:
+    """A new key: the text to hand over once, and what to keep."""
+    identifier, secret = secrets.token_hex(8), secrets.token_hex(32)
+    return _text(identifier, secret), Presented(identifier, _hash(secret))
+
+
+def parse(text: str | None) -> Presented:
+    """Read a key as sent; `NotAuthenticated` if it is none."""
+    prefix, identifier, secret, _ = (*(text or "").split("_"), "", "", "", "")[:4]
+    if prefix != PREFIX or not hmac.compare_digest(
+        _text(identifier, secret).encode("utf-8", "surrogatepass"), (text or "").encode("utf-8", "surrogatepass")
+    ):
+        raise NotAuthenticated("the API key is missing or malformed: send Authorization: Bearer mgk_...")
+    return Presented(identifier, _hash(secret))
+
+
+def bearer(authorization: str | None) -> Presented:
+    """The key of an Authorization header (RFC 6750 2.1)."""
+    scheme, _, text = (authorization or "").partition(" ")
+    return parse(text.strip() if scheme.lower() == "bearer" else None)
+
+
+def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller:
+    """Who presented the key; `NotAuthenticated` if unknown, wrong, expired or revoked, without saying which."""
+    same = hmac.compare_digest(presented.hash, bytes.fromhex(stored.hash) if stored else NOBODY)
+    if stored is None or not same or stored.revoked_at is not None or _over(stored.expires_at, now):
+        raise NotAuthenticated("the API key is not valid")
+    return Caller(stored.caller_id, stored.caller_name, stored.id, roles(stored.roles))
+
+
+def roles(names: Iterable[str]) -> frozenset[Role]:
+    return frozenset(Role(name) for name in names)
+
+
+def _over(instant: datetime | None, now: datetime) -> bool:
+    return instant is not None and now >= instant
+
+
+def _text(identifier: str, secret: str) -> str:
+    body = f"{PREFIX}_{identifier}_{secret}"
+    return f"{body}_{zlib.crc32(body.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def _hash(secret: str) -> bytes:
+    # 256 random bits need no slow hash.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

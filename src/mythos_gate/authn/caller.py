@@ -1,0 +1,31 @@
+"""Who calls: the one check of a key for every route but the decision, which reads the same row with its records."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.authn.api_keys import Caller, Presented, Stored, verify
+from mythos_gate.tables import api_keys as keys
+from mythos_gate.tables import callers
+
+FAR = datetime.max.replace(tzinfo=UTC)
+
+
+async def authenticate(connection: AsyncConnection, presented: Presented) -> Caller:
+    """`NotAuthenticated` unless the key is known, right and live."""
+    query = (
+        select(
+            keys.c.id, keys.c.hash, callers.c.id.label("caller_id"), callers.c.name.label("caller_name"),
+            callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
+        )
+        .join(callers)
+        .where(keys.c.id == presented.id)
+    )  # fmt: skip
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return verify(presented, None, FAR)
+    stored = Stored(
+        row.id, row.hash.hex(), row.caller_id, row.caller_name, tuple(row.roles), row.expires_at, row.revoked_at
+    )
+    return verify(presented, stored, row.now)

@@ -1,0 +1,351 @@
+"""The command line: run the service, load the programme, ask, test policy, hand out keys."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import httpx
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Column, Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from mythos_gate import app as service
+from mythos_gate import db, demo
+from mythos_gate.authn import api_keys, caller
+from mythos_gate.authn.permissions import Permissions
+from mythos_gate.db import DbRole
+from mythos_gate.decision import cases
+from mythos_gate.decision.policy import Policy, read_files
+from mythos_gate.errors import GateError, Invalid, Misconfigured
+from mythos_gate.registry import callers, imports, jurisdictions, policies
+from mythos_gate.registry.change import Registry
+from mythos_gate.settings import Settings, root
+from mythos_gate.terms import Permission, Role
+
+T = TypeVar("T")
+LOCAL = "local operator"
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+database = typer.Typer(no_args_is_help=True, help="The database's schema.")
+keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once; only its hash is kept.")
+policy = typer.Typer(no_args_is_help=True, help="The decision policy.")
+app.add_typer(database, name="db")
+app.add_typer(keys, name="keys")
+app.add_typer(policy, name="policy")
+console = Console()
+
+Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What could not be done is told in one message and exit code 1, not as a traceback."""
+    try:
+        yield
+    except (GateError, SQLAlchemyError, OSError) as error:
+        typer.echo(f"mythos-gate: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _with_registry(settings: Settings, work: Callable[[Registry], Awaitable[T]]) -> T:
+    async def run() -> T:
+        engine = db.engine(db.role_urls(settings)[DbRole.COMPLIANCE], DbRole.COMPLIANCE, pool_size=2)
+        try:
+            return await work(Registry(engine, settings.origin))
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+async def _allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
+    async with registry.engine.connect() as connection:
+        found = await caller.authenticate(connection, api_keys.parse(key))
+    Permissions(root() / "policies" / "admin.csv").require(found, permission)
+    return found
+
+
+# --- running --------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option()] = None,
+    port: Annotated[int | None, typer.Option()] = None,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Run the service."""
+    settings = Settings()
+    with _told():
+        db.role_urls(settings)
+        service.digest_key(settings)
+    chosen = (host or settings.host, port or settings.port)
+    os.environ |= {"MYTHOS_GATE_HOST": chosen[0], "MYTHOS_GATE_PORT": str(chosen[1])}
+    with _told():
+        if not _free(*chosen):
+            raise Misconfigured(f"{chosen[0]}:{chosen[1]} is in use: choose another with --port")
+    uvicorn.run(
+        "mythos_gate.app:from_environment",
+        factory=True,
+        host=chosen[0],
+        port=chosen[1],
+        workers=workers,
+        access_log=False,
+        log_level="warning",
+    )
+
+
+@app.command("demo")
+def run_demo(port: Annotated[int | None, typer.Option()] = None) -> None:
+    """Run the service with the demo programme: database, schema, data, a fresh key, and requests to paste."""
+    settings = Settings()
+    with _told():
+        chosen = _free_port(settings.host, port or settings.port)
+        _prepare(settings)
+        key = _with_registry(settings, demo.load)
+    typer.echo(demo.greeting(f"http://{settings.host}:{chosen}", key))
+    sys.stdout.flush()
+    serve(settings.host, chosen, 1)
+
+
+def _free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port(host: str, wanted: int) -> int:
+    """The wanted port, or the next free one."""
+    for port in range(wanted, wanted + 50):
+        if _free(host, port):
+            return port
+    raise Misconfigured(f"no free port between {wanted} and {wanted + 49}: choose one with --port")
+
+
+def _prepare(settings: Settings) -> None:
+    db.upgrade(db.owner_url(settings))
+    service.make_digest_key(settings)
+
+
+@database.command()
+def upgrade() -> None:
+    """Bring the schema up to date. Needs the owner's DATABASE_URL, or none for the embedded Postgres."""
+    with _told():
+        _prepare(Settings())
+    typer.echo("the schema is up to date")
+
+
+# --- loading --------------------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_file(
+    kind: Annotated[str, typer.Argument(help=f"one of {', '.join([*imports.KINDS, 'jurisdictions'])}")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    key: Key,
+    data_version: Annotated[str | None, typer.Option(help="jurisdictions: the data set's version")] = None,
+    reviewed_at: Annotated[datetime | None, typer.Option(help="jurisdictions: when it was reviewed, UTC")] = None,
+) -> None:
+    """Import a CSV file: all or nothing. Importing it again updates."""
+
+    async def work(registry: Registry) -> imports.Summary:
+        found = await _allowed(registry, key, Permission.IMPORT)
+        async with registry.change("imported", found.id) as change:
+            if kind == "jurisdictions":
+                reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
+                return await jurisdictions.load_data_set(
+                    change, file.read_bytes(), version=data_version or file.stem, reviewed_at=reviewed
+                )
+            return await imports.load(change, kind, file.read_bytes(), now=datetime.now(UTC))
+
+    with _told():
+        summary = _with_registry(Settings(), work)
+    typer.echo(
+        f"{summary.rows} {kind}: {summary.created} created, {summary.updated} updated, {summary.unchanged} unchanged"
+    )
+    if kind == "jurisdictions" and reviewed_at is None:
+        typer.echo(
+            "the data set is not reviewed, so every request is denied: import it again with --reviewed-at", err=True
+        )
+
+
+# --- asking ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def ask(  # noqa: PLR0917  one option each
+    subject: Annotated[str, typer.Argument(help="ORGANIZATION/EXTERNAL_ID or the gate's id")],
+    key: Key,
+    url: Annotated[str, typer.Option(envvar="MYTHOS_GATE_URL")] = "http://127.0.0.1:8321",
+    agent: Annotated[bool, typer.Option("--agent", help="the subject is an agent")] = False,
+    capability: str = "vuln-discovery",
+    purpose: str = "defensive-own-systems",
+    model: str = "mythos-5",
+    version: str = "5.1.0",
+    country: Annotated[str | None, typer.Option(help="where the request comes from")] = None,
+    region: Annotated[str | None, typer.Option(help="ISO 3166-2")] = None,
+    endpoint: str | None = None,
+    mfa: str = "phishing_resistant",
+    break_glass: str | None = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="explain, without an entry or a seat")] = False,
+) -> None:
+    """Ask the running service, and show its answer. Exit code 0 if allowed, 3 if not."""
+    question = {
+        "subject": {"type": "agent" if agent else "person", "id": subject},
+        "action": {"name": "invoke", "properties": {"capability": capability, "purpose": purpose}},
+        "resource": {"type": "model", "id": model, "properties": {"version": version}},
+        "context": {
+            "location": {"country": country, "region": region},
+            "endpoint": endpoint,
+            "session": {"mfa": mfa},
+            "break_glass": break_glass,
+        },
+    }
+    path = "/v1/explain" if dry_run else "/access/v1/evaluation"
+    try:
+        answer = httpx.post(f"{url}{path}", json=question, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+        answered = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        typer.echo(f"mythos-gate: {url} does not answer: {error}", err=True)
+        raise typer.Exit(1) from error
+    if answer.status_code != httpx.codes.OK:
+        typer.echo(f"mythos-gate: {answered.get('title')}: {answered.get('detail')}", err=True)
+        raise typer.Exit(1)
+    _show(answered, subject, recorded=not dry_run)
+    raise typer.Exit(0 if answered["decision"] else 3)
+
+
+def _show(answered: dict[str, Any], subject: str, *, recorded: bool) -> None:
+    context = answered["context"]
+    color = "green" if answered["decision"] else "yellow" if context["outcome"] == "hold" else "red"
+    said = context["outcome"].replace("_", " ").upper()
+    console.print(f"[bold {color}]{said}[/]  {subject}", highlight=False)
+    console.print(f"{context['reason_user']['message']} ({context['reason_user']['code']})", highlight=False)
+    if (admin := context.get("reason_admin")) is not None:
+        for name in ("codes", "cause", "bypassed", "rows"):
+            if admin[name]:
+                console.print(f"  {name:9} {', '.join(admin[name])}", highlight=False)
+        table = Table("fact", "value", box=None, padding=(0, 2))
+        for fact, value in admin["facts"].items():
+            table.add_row(fact, value)
+        console.print(table)
+    kept = f"recorded as {context['id']}" if recorded else "dry run: nothing recorded, no seat claimed"
+    console.print(f"{kept}, policy revision {context['policy_revision']}", highlight=False)
+
+
+# --- policy ---------------------------------------------------------------------------------------------------
+
+PolicyFolder = Annotated[Path, typer.Option("--policy", exists=True, file_okay=False)]
+BASELINE = root() / "policies"
+
+
+@policy.command("test")
+def run_cases(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
+    folder: PolicyFolder = BASELINE,
+) -> None:
+    """Run policy cases through the product's records and facts, without a database."""
+    passed = failed = 0
+    with _told():
+        tested = Policy(read_files(folder))
+        atlas = folder if (folder / "jurisdictions.csv").is_file() else BASELINE
+        known = cases.read_jurisdictions((atlas / "jurisdictions.csv").read_text(encoding="utf-8"))
+        for file in files:
+            try:
+                for result in cases.run(cases.read(file.read_text(encoding="utf-8")), tested, known):
+                    passed, failed = passed + (not result.differences), failed + bool(result.differences)
+                    if result.differences:
+                        _show_failure(result)
+            except Invalid as error:
+                raise Invalid(f"{file}: {error}") from error
+    typer.echo(f"{passed} passed, {failed} failed")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _show_failure(result: cases.Result) -> None:
+    typer.echo(f"FAILED {result.scenario.id} {result.scenario.title}")
+    for name, (expected, got) in result.differences.items():
+        typer.echo(f"  {name}: expected {expected}, got {got}")
+    typer.echo("  facts: " + ", ".join(f"{fact}={value}" for fact, value in result.vector.items()))
+
+
+@policy.command()
+def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)], key: Key) -> None:
+    """Put a policy in force, from the next decision on. It is validated and built before."""
+
+    async def work(registry: Registry) -> int:
+        found = await _allowed(registry, key, Permission.ACTIVATE_POLICY)
+        files = read_files(folder)
+        built = Policy(files)
+        async with registry.change("policy_activated", found.id) as change:
+            return await policies.activate(change, built.sha256, files)
+
+    with _told():
+        number = _with_registry(Settings(), work)
+    typer.echo(f"policy revision {number} is active")
+
+
+# --- keys -----------------------------------------------------------------------------------------------------
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="the person or service that the key belongs to")],
+    role: Annotated[list[Role], typer.Option(help="may be given several times")],
+    service_key: Annotated[bool, typer.Option("--service", help="a service's key, not a person's")] = False,
+    days: Annotated[int | None, typer.Option(help="valid for so many days", min=1, max=3650)] = None,
+) -> None:
+    """Make a key and show it once."""
+    expires = None if days is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + days * 86_400, UTC)
+
+    async def work(registry: Registry) -> callers.NewKey:
+        async with registry.change("key_created", LOCAL) as change:
+            return await callers.create_key(change, name, role, service=service_key, expires_at=expires)
+
+    with _told():
+        typer.echo(_with_registry(Settings(), work).text)
+
+
+@keys.command("revoke")
+def revoke_key(identifier: Annotated[str, typer.Argument(metavar="ID", help="as `keys list` shows it")]) -> None:
+    """Revoke a key, from the next request on."""
+
+    async def work(registry: Registry) -> None:
+        async with registry.change("key_revoked", LOCAL) as change:
+            await callers.revoke_key(change, identifier)
+
+    with _told():
+        _with_registry(Settings(), work)
+    typer.echo(f"key {identifier} is revoked")
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List every key: its id, never the key itself."""
+
+    async def work(registry: Registry) -> Any:
+        async with registry.engine.connect() as connection:
+            return await callers.list_keys(connection)
+
+    with _told():
+        rows = _with_registry(Settings(), work)
+    table = Table(Column("id", min_width=16), "name", "kind", "roles", "created", "expires", "revoked", box=None)
+    for row in rows:
+        times = (f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (row.created_at, row.expires_at, row.revoked_at))
+        table.add_row(row.id, row.name, row.kind, ", ".join(row.roles), *times)
+    console.print(table)
+
+
+__all__ = ["app"]

@@ -1,0 +1,148 @@
+"""Postgres: one pool per role, and the schema's versions."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+import alembic.util
+import asyncpg
+from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from mythos_gate import embedded
+from mythos_gate.errors import Misconfigured
+from mythos_gate.settings import Settings, root
+
+OLDEST = 180000
+
+
+class DbRole(StrEnum):
+    """The database roles that the migrations make. The owner alone migrates."""
+
+    SERVICE = "mythos_gate_service"
+    READER = "mythos_gate_reader"
+    COMPLIANCE = "mythos_gate_compliance"
+
+
+def owner_url(settings: Settings) -> str:
+    """The owner's URL: the one given, or that of the embedded Postgres, which is started."""
+    if settings.database_url:
+        return settings.database_url
+    try:
+        return embedded.start(state(settings))
+    except (RuntimeError, OSError) as error:
+        raise Misconfigured(f"the embedded Postgres does not start: {error}") from error
+
+
+def state(settings: Settings) -> Path:
+    return settings.state or embedded.default_state()
+
+
+def role_urls(settings: Settings) -> dict[DbRole, str]:
+    """A URL for each role. In production each role logs in itself; an owner's login is refused."""
+    given = {
+        DbRole.SERVICE: settings.service_url,
+        DbRole.READER: settings.reader_url,
+        DbRole.COMPLIANCE: settings.compliance_url,
+    }
+    if settings.production:
+        missing = [role for role, url in given.items() if url is None]
+        if missing or settings.database_url:
+            raise Misconfigured(
+                "production needs MYTHOS_GATE_SERVICE_URL, MYTHOS_GATE_READER_URL and MYTHOS_GATE_COMPLIANCE_URL,"
+                " and no DATABASE_URL: serve must not hold an owner's login"
+            )
+    owner = None if all(given.values()) else owner_url(settings)
+    return {role: url or str(owner) for role, url in given.items()}
+
+
+def sqlalchemy_url(url: str) -> str:
+    return make_url(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql+psycopg:", url)).render_as_string(
+        hide_password=False
+    )
+
+
+def asyncpg_url(url: str) -> str:
+    return re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url)
+
+
+def engine(url: str, role: DbRole, pool_size: int = 10) -> AsyncEngine:
+    """A pool whose every connection acts as `role`, also when the login is the owner's."""
+    made = create_async_engine(sqlalchemy_url(url), pool_size=pool_size, max_overflow=0)
+
+    @event.listens_for(made.sync_engine, "connect")
+    def become(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET ROLE {role}")
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.close()
+        connection.commit()
+
+    return made
+
+
+async def pool(url: str, role: DbRole, size: int) -> asyncpg.Pool:
+    """The same over asyncpg, for the PDP's two statements."""
+    return await asyncpg.create_pool(asyncpg_url(url), min_size=1, max_size=size, server_settings=_as(role))
+
+
+async def connect(url: str, role: DbRole) -> asyncpg.Connection:
+    return await asyncpg.connect(asyncpg_url(url), server_settings=_as(role))
+
+
+def _as(role: DbRole) -> dict[str, str]:
+    # Two fixed statements: planned once (planning the records' takes ten times as long as running it).
+    return {"role": role.value, "timezone": "UTC", "plan_cache_mode": "force_generic_plan", "jit": "off"}
+
+
+async def refuse_owner(checked: AsyncEngine) -> None:
+    """`Misconfigured` if the login could become the tables' owner: then nothing would keep it from the log."""
+    query = "SELECT pg_has_role(session_user, relowner, 'MEMBER') FROM pg_class WHERE oid = 'log_entries'::regclass"
+    async with checked.connect() as connection:
+        if (await connection.execute(text(query))).scalar_one():
+            raise Misconfigured("production must not log in as the owner of the tables or as a superuser")
+
+
+def upgrade(url: str, target: str = "head") -> None:
+    """Bring the schema to `target`; `Misconfigured` if the server is too old or cannot be reached."""
+    _with_config(url, lambda config: alembic.command.upgrade(config, target))
+
+
+def downgrade(url: str, target: str) -> None:
+    _with_config(url, lambda config: alembic.command.downgrade(config, target))
+
+
+def differences(url: str) -> str | None:
+    """What the tables and the migrated schema disagree about, or None."""
+    try:
+        _with_config(url, alembic.command.check)
+    except alembic.util.CommandError as error:
+        return str(error)
+    return None
+
+
+def _with_config(url: str, run: Any) -> None:
+    config = alembic.config.Config(root() / "alembic.ini")
+    config.set_main_option("script_location", str(root() / "migrations").replace("%", "%%"))
+    made = create_engine(sqlalchemy_url(url))
+    try:
+        with made.connect() as connection:
+            _check_version(connection)
+            config.attributes["connection"] = connection
+            run(config)
+            connection.commit()
+    except SQLAlchemyError as error:
+        raise Misconfigured(f"the database cannot be migrated: {error}") from error
+    finally:
+        made.dispose()
+
+
+def _check_version(connection: Connection) -> None:
+    found = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    connection.commit()
+    if found < OLDEST:
+        raise Misconfigured(f"Postgres 18 or later is needed, this server is {found // 10000}")

@@ -1,0 +1,647 @@
+"""From records to facts: one pure function, whose vector is all that the policy sees."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TypeAlias
+
+from mythos_gate.decision.request import Location, Request
+from mythos_gate.terms import (
+    COVERAGE,
+    AgentStatus,
+    AuthorityKind,
+    DirectiveClass,
+    Employment,
+    ForeignNationals,
+    GrantStatus,
+    NationalityBasis,
+    NationalityKind,
+    OrganizationStatus,
+    PersonStatus,
+    ScreeningStatus,
+    Treatment,
+    UsBasis,
+    UsPerson,
+)
+
+FAR = datetime.max.replace(tzinfo=UTC)
+INSTANT = timedelta(microseconds=1)  # the resolution of the database's clock
+US = "US"
+MACAU = "MO"
+EMBARGOED_GROUPS = frozenset({"E:1", "E:2"})  # Supplement 1 to 15 CFR Part 740
+RESTRICTED_GROUPS = frozenset({"D:5"})  # and Macau, which has a row of its own
+
+Vector: TypeAlias = Mapping[str, str]
+
+
+# --- what the gate has on record ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Jurisdiction:
+    """One row of the reviewed data set; `inherits` names the code whose groups it has."""
+
+    treatment: Treatment
+    groups: frozenset[str] = frozenset()
+    inherits: str | None = None
+
+
+Jurisdictions: TypeAlias = Mapping[str, Jurisdiction]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Limits, all inclusive."""
+
+    clock_skew: timedelta = timedelta(seconds=5)
+    data_review: timedelta = timedelta(days=90)
+    screening_age: timedelta = timedelta(hours=48)
+    break_glass: timedelta = timedelta(hours=8)
+    blocked_percent: float = 50  # OFAC FAQ 401: in aggregate, exactly 50 % counts
+    agent_depth: int = 1
+    approvers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`start <= t < end`; an open end is None."""
+
+    start: datetime
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """An authority's order that suspends model versions for a class. `exempt`: this organization is exempt."""
+
+    versions: frozenset[str]
+    applies_to: DirectiveClass
+    window: Window
+    exempt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """The global part: the same for every subject."""
+
+    data_reviewed_at: datetime | None = None
+    clock_skew: timedelta | None = None
+    emergency: bool = False
+    directives: tuple[Directive, ...] = ()
+    affiliates_rule: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    status: ScreeningStatus
+    screened_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    id: str
+    status: OrganizationStatus
+    parent_country: str | None = None
+    blocked_percent: float = 0
+    listed_percent: float = 0
+    ownership_change_pending: bool = False
+    screening: Screening | None = None
+    incident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`listed`, `seat_held` and `seats_used` are read for the person who asks."""
+
+    id: str
+    authority: AuthorityKind
+    status: GrantStatus
+    not_before: datetime
+    not_after: datetime | None = None
+    versions: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    foreign_nationals: ForeignNationals | None = None
+    excluded_groups: frozenset[str] = frozenset()
+    nationality_basis: NationalityBasis | None = None
+    allowed_countries: frozenset[str] = frozenset()
+    contractors: bool = False
+    agents: bool = False
+    seat_cap: int | None = None
+    seats_used: int = 0
+    seat_held: bool = False
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nationality:
+    """A citizenship or permanent residency; `country` is normalised."""
+
+    kind: NationalityKind
+    country: str | None
+    acquired: date | None = None
+    ended: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`names`: every text that an approver or requester column may use for this person."""
+
+    id: str
+    names: frozenset[str] = frozenset()
+    status: PersonStatus | None = None
+    employment: Employment | None = None
+    us_person: UsPerson = UsPerson.UNKNOWN
+    us_basis: UsBasis | None = None
+    nationalities: tuple[Nationality, ...] = ()
+    evidence_expires: datetime | None = None
+    training_expires: datetime | None = None
+    acceptable_use: bool = False
+    technology_control_plan: bool = False
+    approvers: frozenset[str] = frozenset()
+    requested_by: str | None = None
+    review_due: datetime | None = None
+    screening: Screening | None = None
+    incident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    id: str
+    status: AgentStatus | None = None
+    scopes: frozenset[str] = frozenset()
+    expires: datetime | None = None
+    runtime_country: str | None = None
+    depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    organization: str | None = None
+    registered: bool = False
+    attested: bool = False
+    incident: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """None for organization, people or model means any."""
+
+    incident: str | None = None
+    organization: str | None = None
+    people: frozenset[str] | None = None
+    model: str | None = None
+    opened_by: str | None = None
+    approvers: frozenset[str] = frozenset()
+    opened: datetime | None = None
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """All that a decision may depend on. `agent` is set when an agent asks; `person` is then its sponsor."""
+
+    programme: Programme = Programme()
+    organization: Organization | None = None
+    person: Person | None = None
+    agent: Agent | None = None
+    grants: tuple[Grant, ...] = ()
+    endpoint: Endpoint | None = None
+    break_glass: BreakGlass | None = None
+    jurisdictions: Jurisdictions = field(default_factory=dict)
+    thresholds: Thresholds = Thresholds()
+
+    def knows_subject(self, request: Request) -> bool:
+        asked = self.agent if request.by_agent else self.person if request.subject_type == "person" else None
+        return asked is not None and self.person is not None and self.organization is not None
+
+
+# --- the derivation -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """The vector, the earliest instant at which it may change, and the best grant of each authority kind."""
+
+    vector: Vector
+    until: datetime
+    best: Mapping[AuthorityKind, Grant]
+
+
+class Moment:
+    """Now, and the earliest later instant that a fact was compared with: until then every comparison stands."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.until = FAR
+
+    def reached(self, instant: datetime) -> bool:
+        if self.now >= instant:
+            return True
+        self.until = min(self.until, instant)
+        return False
+
+    def within(self, start: datetime, end: datetime | None) -> bool:
+        return self.reached(start) and (end is None or not self.reached(end))
+
+    def older_than(self, instant: datetime, age: timedelta) -> bool:
+        """More than `age` ago: exactly `age` is still fine."""
+        return instant < FAR - age - INSTANT and self.reached(instant + age + INSTANT)
+
+    def day_reached(self, day: date) -> bool:
+        return self.reached(datetime.combine(day, time(), UTC))
+
+
+def derive(records: Records, request: Request, now: datetime) -> Derived:
+    """One value for every fact; of several that apply, the one that `terms.FACTS` names first."""
+    moment = Moment(now)
+    vector = _of_request(records, request, moment)
+    best: dict[AuthorityKind, Grant] = {}
+    if records.knows_subject(request):
+        _of_subject(records, request, moment, vector, best)
+    else:
+        vector |= UNKNOWN_SUBJECT
+    vector["directive"] = _directive(records.programme, request, vector["presence"], moment)
+    return Derived(vector, moment.until, best)
+
+
+# No such person or agent, or an agent without a sponsor on record.
+UNKNOWN_SUBJECT = {
+    "subject": "unknown", "organization": "terminated", "ownership": "review_pending", "vendor": "none",
+    "government": "none", "person": "ended", "presence": "unverified", "screening": "incomplete",
+    "nationality": "not_assessed", "training": "expired", "agreements": "missing", "approval": "incomplete",
+    "review": "overdue", "agent": "none",
+}  # fmt: skip
+
+
+def _of_request(records: Records, request: Request, moment: Moment) -> dict[str, str]:
+    return {
+        "integrity": _integrity(records, moment),
+        "stop": _stop(records),
+        "location": _location(_places(records, request), request.location, records.jurisdictions),
+        "endpoint": _endpoint(records),
+        "session": "strong" if request.by_agent or request.mfa == "phishing_resistant" else "weak",
+        "break_glass": _break_glass(records, request, moment),
+    }
+
+
+def _of_subject(
+    records: Records, request: Request, moment: Moment, vector: dict[str, str], best: dict[AuthorityKind, Grant]
+) -> None:
+    person, organization = records.person, records.organization
+    assert person is not None
+    assert organization is not None
+    vector["subject"] = "agent" if request.by_agent else "person"
+    vector["organization"] = organization.status.value
+    vector["ownership"] = _ownership(organization, records, moment)
+    for kind in AuthorityKind:
+        vector[kind.value], grant = _coverage(kind, records, request, moment)
+        if grant is not None:
+            best[kind] = grant
+    vector["person"] = _person(person)
+    vector["presence"] = _presence(person, _places(records, request), records.jurisdictions)
+    vector["screening"] = _screening(person.screening, moment, records.thresholds)
+    vector["nationality"] = _nationality(person, best.values(), records.jurisdictions, moment)
+    vector["training"] = "expired" if _ended(person.training_expires, moment) else "current"
+    vector["agreements"] = "signed" if person.acceptable_use and person.technology_control_plan else "missing"
+    approvers = person.approvers - person.names - {person.id, person.requested_by}
+    vector["approval"] = "complete" if len(approvers) >= records.thresholds.approvers else "incomplete"
+    vector["review"] = "overdue" if _ended(person.review_due, moment) else "current"
+    vector["agent"] = _agent(records, request, moment) if request.by_agent else "none"
+
+
+def _integrity(records: Records, moment: Moment) -> str:
+    skew, reviewed = records.programme.clock_skew, records.programme.data_reviewed_at
+    if skew is None or abs(skew) > records.thresholds.clock_skew:
+        return "clock_untrusted"
+    if reviewed is None or not moment.reached(reviewed) or moment.older_than(reviewed, records.thresholds.data_review):
+        return "reference_data_overdue"
+    return "sound"
+
+
+def _stop(records: Records) -> str:
+    if records.programme.emergency:
+        return "emergency"
+    locked = (records.organization, records.person, records.endpoint)
+    return "incident" if any(noun is not None and noun.incident for noun in locked) else "none"
+
+
+def _directive(programme: Programme, request: Request, presence: str, moment: Moment) -> str:
+    counting = [
+        directive
+        for directive in programme.directives
+        if moment.within(directive.window.start, directive.window.end)
+        and major_minor(request.version) in directive.versions
+        and (directive.applies_to == DirectiveClass.ALL or presence != "us_domestic")
+    ]
+    if not counting:
+        return "none"
+    return "exempt" if all(directive.exempt for directive in counting) else "applies"
+
+
+def major_minor(version: str | None) -> str | None:
+    """`5.1` names 5.1.x, so a version is known by its first two parts."""
+    return None if version is None else ".".join(version.split(".")[:2])
+
+
+def _ownership(organization: Organization, records: Records, moment: Moment) -> str:
+    screening = organization.screening.status if organization.screening else None
+    limit = records.thresholds.blocked_percent
+    parent = organization.parent_country
+    if screening == ScreeningStatus.TRUE_MATCH:
+        return "match"
+    if organization.blocked_percent >= limit:
+        return "blocked"
+    switched_on = any(moment.within(window.start, window.end) for window in records.programme.affiliates_rule)
+    if organization.listed_percent >= limit and switched_on:
+        return "listed_affiliate"
+    if embargoed(parent, records.jurisdictions) or restricted(parent, records.jurisdictions):
+        return "restricted_parent"
+    reviewed = screening in {ScreeningStatus.CLEAR, ScreeningStatus.FALSE_POSITIVE}
+    if organization.ownership_change_pending or not reviewed or not usable(parent, records.jurisdictions):
+        return "review_pending"
+    return "clear"
+
+
+def _person(person: Person) -> str:
+    if person.status != PersonStatus.ACTIVE:
+        return "suspended"
+    return "active" if person.employment in {Employment.EMPLOYEE, Employment.CONTRACTOR} else "ended"
+
+
+def _presence(person: Person, places: list[str | None], jurisdictions: Jurisdictions) -> str:
+    domestic = all(canonical(place, jurisdictions) == US for place in places)
+    match person.us_person:
+        case UsPerson.YES if person.us_basis is not None:
+            return "us_domestic" if domestic else "us_abroad"
+        case UsPerson.NO:
+            return "foreign_domestic" if domestic else "foreign_abroad"
+        case _:
+            return "unverified"
+
+
+def _screening(screening: Screening | None, moment: Moment, thresholds: Thresholds) -> str:
+    if screening is None:
+        return "incomplete"
+    if screening.status == ScreeningStatus.TRUE_MATCH:
+        return "match"
+    if screening.status == ScreeningStatus.PENDING:
+        return "pending"
+    at = screening.screened_at
+    if screening.status == ScreeningStatus.INCOMPLETE or at is None or not moment.reached(at):
+        return "incomplete"
+    return "stale" if moment.older_than(at, thresholds.screening_age) else "clear"
+
+
+def _ended(instant: datetime | None, moment: Moment) -> bool:
+    """No date has ended, and an end is exclusive."""
+    return instant is None or moment.reached(instant)
+
+
+def _endpoint(records: Records) -> str:
+    endpoint, organization = records.endpoint, records.organization
+    if endpoint is None or not endpoint.registered:
+        return "unregistered"
+    if endpoint.organization is None or organization is None or endpoint.organization != organization.id:
+        return "other_organization"
+    return "attested" if endpoint.attested else "unattested"
+
+
+def _agent(records: Records, request: Request, moment: Moment) -> str:
+    agent = records.agent
+    if agent is None or agent.status != AgentStatus.ACTIVE:
+        return "unregistered"
+    if _ended(agent.expires, moment):
+        return "credential_expired"
+    if request.asked_capability not in agent.scopes:
+        return "scope_exceeded"
+    if agent.depth is None or agent.depth > records.thresholds.agent_depth:
+        return "depth_exceeded"
+    return "registered"
+
+
+def _break_glass(records: Records, request: Request, moment: Moment) -> str:
+    if request.break_glass is None:
+        return "none"
+    glass = records.break_glass
+    if glass is None or not glass.incident or not _in_scope(glass, records, request):
+        return "invalid"
+    subject = records.person.names | {records.person.id} if records.person else frozenset[str]()
+    if len(glass.approvers - subject - {glass.opened_by}) < records.thresholds.approvers:
+        return "invalid"
+    if glass.opened is None or glass.expires is None or glass.expires - glass.opened > records.thresholds.break_glass:
+        return "invalid"
+    return "active" if moment.within(glass.opened, glass.expires) else "invalid"
+
+
+def _in_scope(glass: BreakGlass, records: Records, request: Request) -> bool:
+    organization = records.organization.id if records.organization else None
+    person = records.person.id if records.person else None
+    return (
+        glass.organization in {None, organization}
+        and (glass.people is None or person in glass.people)
+        and glass.model in {None, request.model}
+    )
+
+
+# --- countries ------------------------------------------------------------------------------------------------
+
+
+def usable(country: str | None, jurisdictions: Jurisdictions) -> bool:
+    """A country with a row that is not indeterminate."""
+    row = jurisdictions.get(country) if country else None
+    return row is not None and row.treatment in {Treatment.LISTED, Treatment.INHERITS}
+
+
+def canonical(country: str | None, jurisdictions: Jurisdictions) -> str | None:
+    """The territories of the United States are the United States (15 CFR 772.1); Hong Kong stays Hong Kong."""
+    row = jurisdictions.get(country) if country else None
+    return US if row is not None and row.inherits == US else country
+
+
+def groups(country: str | None, jurisdictions: Jurisdictions) -> frozenset[str]:
+    row = jurisdictions.get(country) if country else None
+    if row is not None and row.inherits is not None:
+        row = jurisdictions.get(row.inherits)
+    return row.groups if row is not None else frozenset()
+
+
+def embargoed(country: str | None, jurisdictions: Jurisdictions) -> bool:
+    return not EMBARGOED_GROUPS.isdisjoint(groups(country, jurisdictions))
+
+
+def restricted(country: str | None, jurisdictions: Jurisdictions) -> bool:
+    return country == MACAU or not RESTRICTED_GROUPS.isdisjoint(groups(country, jurisdictions))
+
+
+def _places(records: Records, request: Request) -> list[str | None]:
+    """The country given and, for an agent, its runtime's."""
+    runtime = [records.agent.runtime_country if records.agent else None] if request.by_agent else []
+    return [request.location.country, *runtime]
+
+
+def _location(places: list[str | None], location: Location, jurisdictions: Jurisdictions) -> str:
+    region = jurisdictions.get(location.region) if location.region else None
+    embargoed_region = region is not None and region.treatment == Treatment.EMBARGOED
+    if embargoed_region or any(embargoed(place, jurisdictions) for place in places):
+        return "embargoed"
+    # A region is known of the place given only; a runtime in Ukraine has none on record.
+    without_region = "UA" in (places[1:] if location.region else places)
+    if location.anonymizer or without_region or not all(usable(place, jurisdictions) for place in places):
+        return "unverified"
+    if location.conflict or _prefix_differs(location, jurisdictions):
+        return "conflict"
+    return "restricted" if any(restricted(place, jurisdictions) for place in places) else "permitted"
+
+
+def _prefix_differs(location: Location, jurisdictions: Jurisdictions) -> bool:
+    if location.region is None:
+        return False
+    prefix = location.region.split("-")[0]
+    return canonical(prefix, jurisdictions) != canonical(location.country, jurisdictions)
+
+
+# --- nationality ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The countries attributed under one basis, or the defect at which attribution stopped."""
+
+    countries: frozenset[str] = frozenset()
+    defect: str | None = None
+
+
+def attribute(person: Person, basis: NationalityBasis, jurisdictions: Jurisdictions, moment: Moment) -> Attribution:
+    """Attribute nationality: 15 CFR 734.13(b), 22 CFR 120.50(b), or every current one."""
+    considered = list(_considered(person.nationalities, basis, moment))
+    defect = _code_defect([record.country for record in considered], jurisdictions)
+    if defect is not None:
+        return Attribution(defect=defect)
+    dated = [
+        (canonical(record.country, jurisdictions) or "", record.acquired)
+        for record in considered
+        if jurisdictions[record.country or ""].treatment != Treatment.STATELESS
+    ]
+    countries = frozenset(country for country, _ in dated)
+    if not countries:
+        return Attribution(defect="stateless")
+    if basis != NationalityBasis.EAR_MOST_RECENT or len(countries) == 1:
+        return Attribution(countries)
+    return _most_recent(dated)
+
+
+def _considered(nationalities: Iterable[Nationality], basis: NationalityBasis, moment: Moment) -> Iterator[Nationality]:
+    for record in nationalities:
+        ended = record.ended is not None and moment.day_reached(record.ended)
+        begun = record.acquired is None or moment.day_reached(record.acquired)
+        once = basis == NationalityBasis.ITAR_ALL_EVER and record.kind == NationalityKind.CITIZENSHIP
+        if once if ended else begun:
+            yield record
+
+
+def _code_defect(codes: Iterable[str | None], jurisdictions: Jurisdictions) -> str | None:
+    rows = [jurisdictions.get(code) if code else None for code in codes]
+    treatments = {row.treatment if row is not None else None for row in rows}
+    # A region is no country: it is as unknown as a code without a row.
+    if None in treatments or Treatment.EMBARGOED in treatments:
+        return "unknown_code"
+    if Treatment.WITHDRAWN in treatments:
+        return "historical"
+    return "indeterminate" if Treatment.INDETERMINATE in treatments else None
+
+
+def _most_recent(dated: list[tuple[str, date | None]]) -> Attribution:
+    days = [day for _, day in dated if day is not None]
+    if len(days) < len(dated):
+        return Attribution(defect="undated")
+    latest = frozenset(country for country, day in dated if day == max(days))
+    return Attribution(latest) if len(latest) == 1 else Attribution(defect="undated")
+
+
+def _nationality(person: Person, best: Iterable[Grant], jurisdictions: Jurisdictions, moment: Moment) -> str:
+    if person.us_person != UsPerson.NO:
+        return "not_assessed"
+    bases = {NationalityBasis.EAR_MOST_RECENT} | {_basis(grant) for grant in best}
+    attributions = [attribute(person, basis, jurisdictions, moment) for basis in sorted(bases)]
+    found = {attribution.defect for attribution in attributions}
+    if any(embargoed(country, jurisdictions) for each in attributions for country in each.countries):
+        found.add("embargoed")
+    if _ended(person.evidence_expires, moment):
+        found.add("evidence_expired")
+    order = ("embargoed", "unknown_code", "historical", "undated", "stateless", "evidence_expired", "indeterminate")
+    return next((value for value in order if value in found), "clear")
+
+
+# --- coverage -------------------------------------------------------------------------------------------------
+
+
+def _basis(grant: Grant) -> NationalityBasis:
+    """What a grant does not state denies."""
+    return grant.nationality_basis or NationalityBasis.STRICT_ANY_CURRENT
+
+
+def _coverage(kind: AuthorityKind, records: Records, request: Request, moment: Moment) -> tuple[str, Grant | None]:
+    """How far the best grant of an authority kind reaches; conditions of two grants are never mixed."""
+    candidates = [
+        (COVERAGE.index(_first_failing(grant, records, request, moment)), grant)
+        for grant in records.grants
+        if grant.authority == kind and grant.status != GrantStatus.DRAFT
+    ]
+    if not candidates:
+        return "none", None
+    # Furthest down the list, then the latest not_after (an open end is the latest), then the smallest id.
+    reach, grant = min(candidates, key=lambda each: (-each[0], FAR - (each[1].not_after or FAR), each[1].id))
+    return COVERAGE[reach], grant
+
+
+def _first_failing(grant: Grant, records: Records, request: Request, moment: Moment) -> str:
+    return next((name for name, fails in _conditions(grant, records, request, moment) if fails), "covered")
+
+
+def _conditions(grant: Grant, records: Records, request: Request, moment: Moment) -> Iterator[tuple[str, bool]]:
+    """The conditions of a grant, in the order of `terms.COVERAGE`, each with whether it fails."""
+    person, agent, jurisdictions = records.person, records.agent, records.jurisdictions
+    assert person is not None
+    yield "not_yet_valid", not moment.reached(grant.not_before)
+    yield "expired", grant.not_after is not None and moment.reached(grant.not_after)
+    yield "suspended", grant.status == GrantStatus.SUSPENDED
+    yield "revoked", grant.status == GrantStatus.REVOKED
+    yield "version", major_minor(request.version) not in grant.versions
+    yield "capability", request.asked_capability not in grant.capabilities
+    yield "purpose", request.purpose not in grant.purposes
+    yield "nationality", _excludes(grant, person, jurisdictions, moment)
+    yield "foreign_nationals", person.us_person == UsPerson.NO and not _takes_foreign_national(grant)
+    yield "contractor", person.employment == Employment.CONTRACTOR and not grant.contractors
+    yield "location", not _permits(grant, request.location.country, jurisdictions)
+    yield "agents", request.by_agent and not grant.agents
+    runtime = agent.runtime_country if agent else None
+    yield "agent_runtime", request.by_agent and not _permits(grant, runtime, jurisdictions)
+    yield "seat", not grant.seat_held and grant.seat_cap is not None and grant.seats_used >= grant.seat_cap
+
+
+def _excludes(grant: Grant, person: Person, jurisdictions: Jurisdictions, moment: Moment) -> bool:
+    if person.us_person != UsPerson.NO:
+        return False
+    attribution = attribute(person, _basis(grant), jurisdictions, moment)
+    return any(
+        not grant.excluded_groups.isdisjoint(groups(country, jurisdictions) | {country})
+        for country in attribution.countries
+    )
+
+
+def _takes_foreign_national(grant: Grant) -> bool:
+    match grant.foreign_nationals:
+        case ForeignNationals.ALL_EXCEPT:
+            return True
+        case ForeignNationals.LISTED:
+            return grant.listed
+        case _:
+            return False
+
+
+def _permits(grant: Grant, country: str | None, jurisdictions: Jurisdictions) -> bool:
+    if not usable(country, jurisdictions):
+        return False
+    allowed = {canonical(entry, jurisdictions) for entry in grant.allowed_countries}
+    return "*" in allowed or canonical(country, jurisdictions) in allowed

@@ -1,0 +1,40 @@
+"""What a PEP asks: a subject wants to invoke a capability of a model, from somewhere."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place as the gateway reports it. `country` and `region` are normalised (`countries`)."""
+
+    country: str | None = None
+    region: str | None = None  # ISO 3166-2
+    anonymizer: bool = False
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question. What the caller says of the person is not in it: the gate's own records count."""
+
+    subject_type: str
+    subject_id: str
+    action: str
+    capability: str | None
+    purpose: str | None
+    resource_type: str
+    model: str
+    version: str | None
+    location: Location = Location()
+    endpoint: str | None = None
+    mfa: str | None = None
+    break_glass: str | None = None
+
+    @property
+    def by_agent(self) -> bool:
+        return self.subject_type == "agent"
+
+    @property
+    def asked_capability(self) -> str | None:
+        """The capability, or none: `invoke` is the only action that grants speak of."""
+        return self.capability if self.action == "invoke" else None

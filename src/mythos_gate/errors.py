@@ -1,0 +1,41 @@
+"""What could not be done. A denial is a value, never one of these; `api.problems` gives each a status."""
+
+
+class GateError(Exception):
+    """The family. Messages: lower case, no full stop, name the thing."""
+
+
+class Invalid(GateError):
+    """Input that cannot be accepted: what, where, how to mend."""
+
+
+class NotAuthenticated(GateError):
+    """No key, or one that is not known, expired or revoked."""
+
+
+class NotPermitted(GateError):
+    """The caller's roles do not include what this needs."""
+
+
+class NotFound(GateError):
+    """No such thing, or not one that this caller may know of."""
+
+
+class Conflict(GateError):
+    """The thing is in a state that does not allow this."""
+
+
+class NotDecided(GateError):
+    """Records or policy could not be loaded or evaluated: never an answer."""
+
+
+class NotRecorded(GateError):
+    """The log entry could not be committed: never an answer."""
+
+
+class Misconfigured(GateError):
+    """The service cannot start as it is configured."""
+
+
+class TooLarge(GateError):
+    """A body over its limit."""

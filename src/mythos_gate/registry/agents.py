@@ -1,0 +1,22 @@
+"""Agents: non-human identities, each with one human sponsor of the same organization."""
+
+from mythos_gate import tables
+from mythos_gate.registry.csvfile import Column, Kind, Part, count, country, many, name, one_of, slug, text, time
+from mythos_gate.terms import AgentStatus
+
+AGENTS = Kind(
+    name="agents",
+    columns={
+        "organization": Column(slug, required=True, into="organization_id", to="organizations"),
+        "external_id": Column(name, required=True),
+        "name": Column(text, private=True),
+        "sponsor": Column(name, required=True, into="sponsor_id", to="people"),
+        "status": Column(one_of(AgentStatus), default=AgentStatus.ACTIVE, keeps=True),
+        "scopes": Column(many(name), default=[]),
+        "expires": Column(time, into="expires_at"),
+        "runtime_country": Column(country),
+        "depth": Column(count),
+    },
+    key=("organization", "external_id"),
+    parts=(Part(tables.agents, key=("organization_id", "external_id"), prefix="agt_"),),
+)

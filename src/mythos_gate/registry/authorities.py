@@ -1,0 +1,30 @@
+"""Authorities and the models that they answer for."""
+
+from mythos_gate import tables
+from mythos_gate.registry.csvfile import Column, Kind, Part, count, many, name, one_of, slug, text, version
+from mythos_gate.terms import AuthorityKind
+
+AUTHORITIES = Kind(
+    name="authorities",
+    columns={
+        "authority": Column(slug, required=True, into="slug"),
+        "name": Column(text, required=True),
+        "kind": Column(one_of(AuthorityKind), required=True),
+        "organization_cap": Column(count),
+    },
+    key=("authority",),
+    parts=(Part(tables.authorities, key=("slug",), prefix="aut_"),),
+)
+
+MODELS = Kind(
+    name="models",
+    columns={
+        "model": Column(slug, required=True, into="id"),
+        "authority": Column(slug, required=True, into="authority_id", to="authorities"),
+        "name": Column(text, required=True),
+        "versions": Column(many(version), required=True),
+        "capabilities": Column(many(name), required=True),
+    },
+    key=("model",),
+    parts=(Part(tables.models, key=("id",)),),
+)

@@ -1,0 +1,76 @@
+"""Callers: named people and services, and their API keys, of which only hashes are kept."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.authn import api_keys
+from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.registry.change import Change
+from mythos_gate.tables import api_keys as keys
+from mythos_gate.tables import callers
+from mythos_gate.terms import Role
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """`text` is the key itself: shown once, kept nowhere."""
+
+    id: str
+    caller: str
+    text: str
+
+
+async def create_key(
+    change: Change, name: str, roles: Sequence[Role], *, service: bool, expires_at: datetime | None = None
+) -> NewKey:
+    """A key for the caller of this name, who is made if new. `Conflict` if it exists with other roles or kind."""
+    kind = "service" if service else "person"
+    wanted = sorted(roles)
+    made = insert(callers).values(id=f"cal_{uuid.uuid4().hex}", name=name, kind=kind, roles=wanted)
+    await change.connection.execute(made.on_conflict_do_nothing(index_elements=["name"]))
+    caller = (await change.connection.execute(select(callers).where(callers.c.name == name))).one()
+    if caller.kind != kind or sorted(caller.roles) != wanted:
+        raise Conflict(f"{name} is a {caller.kind} with the roles {', '.join(caller.roles)}")
+    text, presented = api_keys.create()
+    await change.connection.execute(
+        insert(keys).values(id=presented.id, caller_id=caller.id, hash=presented.hash, expires_at=expires_at)
+    )
+    change.details |= {"caller": caller.id, "key": presented.id, "roles": list(wanted)}
+    return NewKey(presented.id, caller.id, text)
+
+
+async def revoke_key(change: Change, identifier: str) -> None:
+    revoked = await change.connection.execute(
+        update(keys)
+        .where(keys.c.id == identifier, keys.c.revoked_at.is_(None))
+        .values(revoked_at=func.clock_timestamp())
+        .returning(keys.c.id)
+    )
+    if revoked.one_or_none() is None:
+        raise NotFound(f"no live key {identifier}")
+    change.details |= {"key": identifier}
+
+
+async def live_keys_of(connection: AsyncConnection, name: str) -> list[str]:
+    found = await connection.execute(
+        select(keys.c.id).join(callers).where(callers.c.name == name, keys.c.revoked_at.is_(None))
+    )
+    return list(found.scalars())
+
+
+async def list_keys(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every key with its caller, newest first; never a hash."""
+    query = (
+        select(keys.c.id, callers.c.name, callers.c.kind, callers.c.roles, keys.c.created_at, keys.c.expires_at)
+        .add_columns(keys.c.revoked_at)
+        .join(callers)
+        .order_by(keys.c.created_at.desc())
+    )
+    return (await connection.execute(query)).all()

@@ -1,0 +1,50 @@
+"""One unit of work of the administration: its writes, its one log entry, its commit."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mythos_gate import revision
+from mythos_gate.audit.entry import REGISTRY_PLACE, VERSION, template, uuid7
+
+
+@dataclass(slots=True)
+class Change:
+    """Writes go through `connection`; what happened goes into `details`, which become the entry's members."""
+
+    connection: AsyncConnection
+    type: str
+    actor: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Where changes are made: a pool of the role that may make them, and the log's name."""
+
+    engine: AsyncEngine
+    origin: str
+
+    @asynccontextmanager
+    async def change(self, kind: str, actor: str) -> AsyncIterator[Change]:
+        """Commit on a clean exit, together with a bump of the revision and an entry of type `kind`; else nothing."""
+        async with self.engine.connect() as connection:
+            change = Change(connection, kind, actor)
+            yield change
+            identifier = uuid7(datetime.now(UTC), secrets.token_bytes(10))
+            members = {
+                "v": VERSION,
+                "log": self.origin,
+                "type": kind,
+                "id": str(identifier),
+                "writer": "registry",
+                "salt": secrets.token_hex(16),
+                "actor": actor,
+                **change.details,
+            }
+            await revision.commit(connection, identifier, kind, template(members, REGISTRY_PLACE))

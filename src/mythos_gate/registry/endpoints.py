@@ -1,0 +1,18 @@
+"""Endpoints: enrolled machines, each of one organization."""
+
+from mythos_gate import tables
+from mythos_gate.registry.csvfile import Column, Kind, Part, flag, name, one_of, slug, text
+from mythos_gate.terms import EndpointStatus
+
+ENDPOINTS = Kind(
+    name="endpoints",
+    columns={
+        "organization": Column(slug, required=True, into="organization_id", to="organizations"),
+        "external_id": Column(name, required=True),
+        "name": Column(text, private=True),
+        "status": Column(one_of(EndpointStatus), default=EndpointStatus.ACTIVE, keeps=True),
+        "attested": Column(flag, default=False),
+    },
+    key=("organization", "external_id"),
+    parts=(Part(tables.endpoints, key=("organization_id", "external_id"), prefix="ept_"),),
+)

@@ -1,0 +1,93 @@
+"""Grants: an authority's instrument for one organization and one model."""
+
+from sqlalchemy.dialects.postgresql import insert
+
+from mythos_gate import tables
+from mythos_gate.registry.change import Change
+from mythos_gate.registry.csvfile import (
+    After,
+    Bad,
+    Clock,
+    Column,
+    Findings,
+    Kind,
+    Part,
+    Record,
+    Row,
+    Written,
+    allowed_country,
+    count,
+    flag,
+    group,
+    label,
+    many,
+    name,
+    one_of,
+    sha256,
+    slug,
+    time,
+    version,
+)
+from mythos_gate.terms import ForeignNationals, GrantStatus, NationalityBasis
+
+MACAU = "MO"  # in no group that could be excluded in its place
+
+
+def _excluded(value: str, clock: Clock) -> str:
+    try:
+        return MACAU if value.upper() == MACAU else group(value, clock)
+    except Bad as bad:
+        raise Bad(bad.what, f"{bad.remedy}, or MO for Macau") from None
+
+
+def _listed(row: Row) -> list[Record] | None:
+    listed = row.get("listed_people")
+    return None if listed is None else [{"grant_id": row.id, "person_id": person} for person in listed]
+
+
+def _check(_: Row, before: Record | None, after: After) -> Findings:
+    [grant] = after["grants"]
+    for column in ("organization", "model"):
+        if before and before[f"{column}_id"] != grant[f"{column}_id"]:
+            yield column, "is not what this grant was issued for", "give the new instrument a reference of its own"
+    if grant["not_after"] and grant["not_after"] <= grant["not_before"]:
+        yield "not_after", "is not after not_before", "correct one of the two"
+
+
+async def _make_seat_counts(change: Change, written: Written) -> None:
+    counts = [{"grant_id": grant["id"], "used": 0} for grant in written["grants"]]
+    if counts:
+        await change.connection.execute(insert(tables.seat_counts).on_conflict_do_nothing(), counts)
+
+
+GRANTS = Kind(
+    name="grants",
+    columns={
+        "authority": Column(slug, required=True, into="authority_id", to="authorities"),
+        "reference": Column(label, required=True),
+        "organization": Column(slug, required=True, into="organization_id", to="organizations"),
+        "model": Column(slug, required=True, into="model_id", to="models"),
+        "status": Column(one_of(GrantStatus), required=True, default=GrantStatus.DRAFT),
+        "document_sha256": Column(sha256),
+        "not_before": Column(time, required=True),
+        "not_after": Column(time),
+        "versions": Column(many(version), required=True),
+        "capabilities": Column(many(name), required=True),
+        "purposes": Column(many(name), required=True),
+        "foreign_nationals": Column(one_of(ForeignNationals), default=ForeignNationals.NONE),
+        "listed_people": Column(many(name), default=[], to="people"),
+        "excluded_groups": Column(many(_excluded), default=[]),
+        "nationality_basis": Column(one_of(NationalityBasis), default=NationalityBasis.STRICT_ANY_CURRENT),
+        "allowed_countries": Column(many(allowed_country), default=[]),
+        "contractors": Column(flag, default=False),
+        "agents": Column(flag, default=False),
+        "seat_cap": Column(count),
+    },
+    key=("authority", "reference"),
+    parts=(
+        Part(tables.grants, key=("authority_id", "reference"), prefix="grt_"),
+        Part(tables.grant_listed_people, key=("grant_id", "person_id"), records=_listed, whole=True),
+    ),
+    check=_check,
+    after=_make_seat_counts,
+)

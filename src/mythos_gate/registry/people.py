@@ -1,0 +1,170 @@
+"""People: employees and contractors, their obligations, and, apart, what export control knows of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from mythos_gate import tables
+from mythos_gate.registry import seats
+from mythos_gate.registry.change import Change
+from mythos_gate.registry.csvfile import (
+    After,
+    Bad,
+    Clock,
+    Column,
+    Country,
+    Findings,
+    Kind,
+    Part,
+    Record,
+    Row,
+    Written,
+    any_country,
+    country,
+    day,
+    email,
+    flag,
+    many,
+    name,
+    one_of,
+    reference,
+    slug,
+    text,
+    time,
+)
+from mythos_gate.registry.nationality import commit
+from mythos_gate.terms import Employment, NationalityKind, PersonStatus, UsBasis, UsPerson
+
+# What compliance alone may see.
+APART = (tables.export_assessments, tables.nationality_records)
+
+
+async def _after(change: Change, written: Written) -> None:
+    """Seats end with the person's suspension or end; what changed of nationality is committed to."""
+    left = [
+        person["id"]
+        for person in written["people"]
+        if person["status"] == PersonStatus.SUSPENDED or person["employment"] == Employment.ENDED
+    ]
+    await seats.release(change.connection, left)
+    await commit(change, (record["person_id"] for table in APART for record in written[table.name]))
+
+
+# --- approvers ------------------------------------------------------------------------------------------------
+
+
+def approver(value: str, clock: Clock) -> str:
+    """Who asked or approved, by an external id; of another organization as `ORGANIZATION/EXTERNAL_ID`."""
+    if value.rsplit("/", maxsplit=1)[-1].lower().startswith("per_"):
+        raise Bad("is an id of the gate's own", "give the external id")
+    return reference(value, clock)
+
+
+def local(value: str | None, organization: str) -> str | None:
+    """Without the own organization in front: one person must not count as two."""
+    return None if value is None else value.removeprefix(f"{organization}/")
+
+
+def _tidy(row: Row) -> None:
+    organization = row.cells["organization"]
+    if "requested_by" in row.cells:
+        row.cells["requested_by"] = local(row.cells["requested_by"], organization)
+    if "approvals" in row.cells:
+        row.cells["approvals"] = list(dict.fromkeys(local(each, organization) for each in row.cells["approvals"]))
+
+
+def _approvals(row: Row) -> list[Record] | None:
+    approvals = row.get("approvals")
+    return None if approvals is None else [{"person_id": row.id, "approver": each} for each in approvals]
+
+
+# --- nationality ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Nationality:
+    """`COUNTRY`, `COUNTRY@ACQUIRED`, `COUNTRY@ACQUIRED..ENDED` or `COUNTRY@..ENDED`."""
+
+    country: Country
+    acquired: date | None = None
+    ended: date | None = None
+
+
+def nationality(value: str, clock: Clock) -> Nationality:
+    place, _, dates = (part.strip() for part in value.partition("@"))
+    acquired, _, ended = (part.strip() for part in dates.partition(".."))
+    if not place:
+        raise Bad("lacks a country", "use COUNTRY, COUNTRY@1991-01-01 or COUNTRY@1984-01-01..2019-09-01")
+    begun, over = (day(each, clock) if each else None for each in (acquired, ended))
+    if begun and over and over < begun:
+        raise Bad("ends before it was acquired", "use COUNTRY@ACQUIRED..ENDED")
+    return Nationality(any_country(place, clock), begun, over)
+
+
+def _records(kind: NationalityKind, column: str) -> Callable[[Row], list[Record] | None]:
+    def records(row: Row) -> list[Record] | None:
+        held = row.get(column)
+        return None if held is None else [_record(row.id, kind, each) for each in held]
+
+    return records
+
+
+def _record(person: str, kind: NationalityKind, held: Nationality) -> Record:
+    place = {"country": held.country.code, "country_text": held.country.text}
+    return {"person_id": person, "kind": kind, **place, "acquired": held.acquired, "ended": held.ended}
+
+
+def _nationalities(kind: NationalityKind, column: str) -> Part:
+    return Part(
+        tables.nationality_records,
+        key=("person_id", "kind", "country", "country_text", "acquired", "ended"),
+        prefix="nat_",
+        records=_records(kind, column),
+        whole=True,
+        among={"kind": kind},
+    )
+
+
+def _check(_: Row, __: Record | None, after: After) -> Findings:
+    us_person = any(record["us_person"] == UsPerson.YES for record in after["export_assessments"])
+    if us_person and after["nationality_records"]:
+        what = "nationality records are kept only for people who are not US persons"
+        yield "us_person", what, "empty citizenships and permanent_residencies, or correct us_person"
+
+
+# --- the file -------------------------------------------------------------------------------------------------
+
+PEOPLE = Kind(
+    name="people",
+    columns={
+        "organization": Column(slug, required=True, into="organization_id", to="organizations"),
+        "external_id": Column(name, required=True),
+        "name": Column(text, private=True),
+        "email": Column(email, private=True),
+        "work_country": Column(country),
+        "status": Column(one_of(PersonStatus), default=PersonStatus.ACTIVE, keeps=True),
+        "employment": Column(one_of(Employment), required=True),
+        "us_person": Column(one_of(UsPerson), default=UsPerson.UNKNOWN, private=True),
+        "us_basis": Column(one_of(UsBasis), private=True),
+        "citizenships": Column(many(nationality), default=[], private=True),
+        "permanent_residencies": Column(many(nationality), default=[], private=True),
+        "evidence_expires": Column(time, private=True),
+        "training_expires": Column(time),
+        "acceptable_use": Column(flag, default=False),
+        "technology_control_plan": Column(flag, default=False),
+        "approvals": Column(many(approver), default=[]),
+        "requested_by": Column(approver),
+        "review_due": Column(time),
+    },
+    key=("organization", "external_id"),
+    parts=(
+        Part(tables.people, key=("organization_id", "external_id"), prefix="per_"),
+        Part(tables.approvals, key=("person_id", "approver"), records=_approvals, whole=True),
+        Part(tables.export_assessments, key=("person_id",)),
+        _nationalities(NationalityKind.CITIZENSHIP, "citizenships"),
+        _nationalities(NationalityKind.PERMANENT_RESIDENCY, "permanent_residencies"),
+    ),
+    tidy=_tidy,
+    check=_check,
+    after=_after,
+)

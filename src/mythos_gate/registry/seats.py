@@ -1,0 +1,59 @@
+"""Seats: places under a grant's cap. Claiming is a transaction of its own: all required grants or none."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import CursorResult, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.errors import Conflict
+from mythos_gate.registry.change import Change
+from mythos_gate.tables import grants, seat_counts, seats
+
+
+async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
+    """Hold a seat under each grant. `Conflict` if one has no free seat: then none is held.
+
+    Grants are locked in the order of their ids, so that two claims never wait for each other in a circle.
+    """
+    for grant in sorted(wanted):
+        await change.connection.execute(insert(seat_counts).values(grant_id=grant, used=0).on_conflict_do_nothing())
+        locked = (
+            await change.connection.execute(
+                select(seat_counts.c.used, grants.c.seat_cap)
+                .join(grants, grants.c.id == seat_counts.c.grant_id)
+                .where(seat_counts.c.grant_id == grant)
+                .with_for_update(of=seat_counts)
+            )
+        ).one()
+        held: CursorResult[tuple[str, str]] = await change.connection.execute(
+            insert(seats).values(grant_id=grant, person_id=person).on_conflict_do_nothing()
+        )
+        if held.rowcount == 0:
+            continue
+        if locked.seat_cap is not None and locked.used >= locked.seat_cap:
+            raise Conflict(f"grant {grant} has no free seat")
+        await change.connection.execute(
+            update(seat_counts).where(seat_counts.c.grant_id == grant).values(used=seat_counts.c.used + 1)
+        )
+    change.details |= {"person": person, "grants": sorted(wanted)}
+
+
+async def release(connection: AsyncConnection, people: Sequence[str]) -> None:
+    """End every seat of these people and lower the counts by as many."""
+    if people:
+        await connection.execute(LOCK, {"people": list(people)})
+        await connection.execute(RELEASE, {"people": list(people)})
+
+
+# Claims lock the counts in the order of their ids; so does this, or one of the two could wait for the other for ever.
+LOCK = text(
+    "SELECT c.grant_id FROM seat_counts c WHERE c.grant_id IN (SELECT g.id FROM grants g"
+    " JOIN people p ON p.organization_id = g.organization_id WHERE p.id = ANY (:people))"
+    " ORDER BY c.grant_id FOR UPDATE"
+)
+RELEASE = text(
+    "WITH released AS (DELETE FROM seats WHERE person_id = ANY (:people) RETURNING grant_id)"
+    " UPDATE seat_counts c SET used = c.used - r.freed"
+    " FROM (SELECT grant_id, count(*) AS freed FROM released GROUP BY grant_id) r WHERE c.grant_id = r.grant_id"
+)

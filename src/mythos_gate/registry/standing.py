@@ -1,0 +1,110 @@
+"""Standing: suspending and revoking organizations, grants, people and agents. Narrowing, so one person suffices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sqlalchemy import ColumnElement, Table, select, update
+
+from mythos_gate import tables
+from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.registry import seats
+from mythos_gate.registry.change import Change
+from mythos_gate.terms import AgentStatus, GrantStatus, OrganizationStatus, PersonStatus
+
+
+@dataclass(frozen=True, slots=True)
+class _Noun:
+    """`steps`: for each status that can be set, the statuses from which it can be reached."""
+
+    name: str
+    table: Table
+    steps: Mapping[str, frozenset[str]]
+
+
+def _steps(**steps: set[str]) -> Mapping[str, frozenset[str]]:
+    return MappingProxyType({status: frozenset(sources) for status, sources in steps.items()})
+
+
+ORGANIZATION = _Noun(
+    "organization",
+    tables.organizations,
+    _steps(suspended={OrganizationStatus.ACTIVE, OrganizationStatus.PROSPECT}),
+)
+GRANT = _Noun(
+    "grant",
+    tables.grants,
+    _steps(
+        suspended={GrantStatus.ACTIVE, GrantStatus.DRAFT},
+        revoked={GrantStatus.ACTIVE, GrantStatus.DRAFT, GrantStatus.SUSPENDED},
+    ),
+)
+PERSON = _Noun("person", tables.people, _steps(suspended={PersonStatus.ACTIVE}))
+AGENT = _Noun(
+    "agent",
+    tables.agents,
+    _steps(suspended={AgentStatus.ACTIVE}, revoked={AgentStatus.ACTIVE, AgentStatus.SUSPENDED}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    id: str
+    status: str
+
+
+async def suspend_organization(change: Change, reference: str, reason: str | None) -> Standing:
+    """`NotFound`, or `Conflict` naming the present state and what is possible; likewise below."""
+    return await _set(change, ORGANIZATION, _by_slug(reference), "suspended", reason)
+
+
+async def suspend_grant(change: Change, identifier: str, reason: str | None) -> Standing:
+    return await _set(change, GRANT, tables.grants.c.id == identifier, "suspended", reason)
+
+
+async def revoke_grant(change: Change, identifier: str, reason: str | None) -> Standing:
+    return await _set(change, GRANT, tables.grants.c.id == identifier, "revoked", reason)
+
+
+async def suspend_person(change: Change, reference: str, reason: str | None) -> Standing:
+    """Seats end with the suspension."""
+    standing = await _set(change, PERSON, _by_name(tables.people, reference), "suspended", reason)
+    await seats.release(change.connection, [standing.id])
+    return standing
+
+
+async def suspend_agent(change: Change, reference: str, reason: str | None) -> Standing:
+    return await _set(change, AGENT, _by_name(tables.agents, reference), "suspended", reason)
+
+
+async def revoke_agent(change: Change, reference: str, reason: str | None) -> Standing:
+    return await _set(change, AGENT, _by_name(tables.agents, reference), "revoked", reason)
+
+
+def _by_slug(reference: str) -> ColumnElement[bool]:
+    return (tables.organizations.c.id == reference) | (tables.organizations.c.slug == reference)
+
+
+def _by_name(table: Table, reference: str) -> ColumnElement[bool]:
+    """By the gate's id or by `ORGANIZATION/EXTERNAL_ID`."""
+    slug, slash, external_id = reference.partition("/")
+    if not slash:
+        return table.c.id == reference
+    organization = select(tables.organizations.c.id).where(tables.organizations.c.slug == slug).scalar_subquery()
+    return (table.c.organization_id == organization) & (table.c.external_id == external_id)
+
+
+async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: str, reason: str | None) -> Standing:
+    query = select(noun.table.c.id, noun.table.c.status).where(which).with_for_update()
+    row = (await change.connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"no such {noun.name}")
+    if row.status not in noun.steps[status]:
+        possible = sorted(step for step, sources in noun.steps.items() if row.status in sources)
+        rest = f"it can become {' or '.join(possible)}" if possible else "nothing further is possible"
+        raise Conflict(f"the {noun.name} is {row.status} and cannot become {status}: {rest}")
+    await change.connection.execute(
+        update(noun.table).where(noun.table.c.id == row.id).values(status=status, status_reason=reason)
+    )
+    change.details |= {noun.name: row.id, "before": row.status, "after": status}
+    return Standing(row.id, status)

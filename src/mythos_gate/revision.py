@@ -1,0 +1,41 @@
+"""The revision: which keys a decision rests on, and the bump that ends every administrative transaction."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
+
+from mythos_gate.errors import NotRecorded
+
+GLOBAL = "global"  # models, authorities, stops, directives, policy, data sets, switches
+EVERYTHING = "*"  # what a transaction that touched more than 1,000 keys counts as
+
+
+def key(noun: str, identifier: str) -> str:
+    """The key of a record: `person:per_...`."""
+    return f"{noun}:{identifier}"
+
+
+def name_key(noun: str, organization: str, external_id: str) -> str:
+    """The key of a name that was looked up, found or not."""
+    return f"{noun}-name:{organization}/{external_id}"
+
+
+async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: Sequence[str]) -> None:
+    """Bump the revision with its one log entry, and commit. `NotRecorded` if the outcome is not a clear success.
+
+    COMMIT is pipelined behind the bump, so that a process stopped in between cannot hold the revision's lock.
+    """
+    raw = await connection.get_raw_connection()
+    driver: AsyncConnection[object] = raw.driver_connection  # type: ignore[assignment]
+    try:
+        await driver.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
+        async with driver.pipeline():
+            await driver.execute("SELECT bump_revision(%s, %s, %s)", (identifier, kind, list(parts)))
+            await driver.commit()
+    except psycopg.errors.IntegrityError as error:
+        raise NotRecorded(f"the change was refused: {error.diag.message_primary}") from error
+    except (psycopg.Error, OSError) as error:
+        raise NotRecorded("the change could not be recorded") from error

@@ -1,0 +1,524 @@
+"""Every table, parents before children."""
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE
+
+from mythos_gate import terms
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+TIME = DateTime(timezone=True)
+TEXTS = ARRAY(Text)
+
+
+def _one_of(column: str, vocabulary: type[StrEnum]) -> CheckConstraint:
+    values = ", ".join(f"'{value}'" for value in vocabulary)
+    return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+def _within(column: str, values: list[str]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} <@ ARRAY[{listed}]::text[]", name=column)
+
+
+def _created() -> Column[object]:
+    return Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp())
+
+
+# --- who issues what, and for which model ---------------------------------------------------------------------
+
+authorities = Table(
+    "authorities",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("organization_cap", Integer),
+    _created(),
+    _one_of("kind", terms.AuthorityKind),
+    CheckConstraint("organization_cap >= 0", name="organization_cap"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("authority_id", ForeignKey("authorities.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("versions", TEXTS, nullable=False),
+    Column("capabilities", TEXTS, nullable=False),
+    _created(),
+)
+
+# --- organizations and their instruments ----------------------------------------------------------------------
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("slug", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("sector", Text),
+    Column("incorporated_in", Text),
+    Column("parent_name", Text),
+    Column("parent_country", Text),
+    Column("parent_country_text", Text),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("ownership_change_pending", Boolean, nullable=False, server_default=text("false")),
+    _created(),
+    _one_of("status", terms.OrganizationStatus),
+)
+
+ownerships = Table(
+    "ownerships",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("percent", Numeric, nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    Column("listed", Boolean, nullable=False),
+    CheckConstraint("percent > 0 AND percent <= 100", name="percent"),
+)
+
+organization_screenings = Table(
+    "organization_screenings",
+    metadata,
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("screened_at", TIME),
+    Column("list_version", Text),
+    _one_of("status", terms.ScreeningStatus),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("authority_id", ForeignKey("authorities.id"), nullable=False),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("document_sha256", Text),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("not_before", TIME, nullable=False),
+    Column("not_after", TIME),
+    Column("versions", TEXTS, nullable=False),
+    Column("capabilities", TEXTS, nullable=False),
+    Column("purposes", TEXTS, nullable=False),
+    Column("foreign_nationals", Text, nullable=False),
+    Column("excluded_groups", TEXTS, nullable=False),
+    Column("nationality_basis", Text, nullable=False),
+    Column("allowed_countries", TEXTS, nullable=False),
+    Column("contractors", Boolean, nullable=False),
+    Column("agents", Boolean, nullable=False),
+    Column("seat_cap", Integer),
+    _created(),
+    UniqueConstraint("authority_id", "reference"),
+    _one_of("status", terms.GrantStatus),
+    _one_of("foreign_nationals", terms.ForeignNationals),
+    _one_of("nationality_basis", terms.NationalityBasis),
+    CheckConstraint("not_after > not_before", name="window"),
+    CheckConstraint("seat_cap >= 0", name="seat_cap"),
+    CheckConstraint("document_sha256 ~ '^[0-9a-f]{64}$'", name="document_sha256"),
+)
+
+directives = Table(
+    "directives",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("authority_id", ForeignKey("authorities.id"), nullable=False),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("versions", TEXTS, nullable=False),
+    Column("applies_to", Text, nullable=False),
+    Column("starts_at", TIME, nullable=False),
+    Column("ends_at", TIME),
+    _created(),
+    UniqueConstraint("authority_id", "reference"),
+    _one_of("applies_to", terms.DirectiveClass),
+    CheckConstraint("ends_at > starts_at", name="window"),
+)
+
+directive_exemptions = Table(
+    "directive_exemptions",
+    metadata,
+    Column("directive_id", ForeignKey("directives.id"), primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), primary_key=True),
+)
+
+# --- people, agents, endpoints --------------------------------------------------------------------------------
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text),
+    Column("email", Text),
+    Column("work_country", Text),
+    Column("work_country_text", Text),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("employment", Text, nullable=False),
+    Column("training_expires", TIME),
+    Column("acceptable_use", Boolean, nullable=False, server_default=text("false")),
+    Column("technology_control_plan", Boolean, nullable=False, server_default=text("false")),
+    Column("requested_by", Text),
+    Column("review_due", TIME),
+    _created(),
+    UniqueConstraint("organization_id", "external_id"),
+    UniqueConstraint("organization_id", "id"),
+    _one_of("status", terms.PersonStatus),
+    _one_of("employment", terms.Employment),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("person_id", ForeignKey("people.id"), primary_key=True),
+    Column("approver", Text, primary_key=True),
+)
+
+person_screenings = Table(
+    "person_screenings",
+    metadata,
+    Column("person_id", ForeignKey("people.id"), primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("screened_at", TIME),
+    Column("list_version", Text),
+    _one_of("status", terms.ScreeningStatus),
+)
+
+# Read by compliance alone; the PDP reads both through the definer function export_assessment().
+export_assessments = Table(
+    "export_assessments",
+    metadata,
+    Column("person_id", ForeignKey("people.id"), primary_key=True),
+    Column("us_person", Text, nullable=False),
+    Column("us_basis", Text),
+    Column("evidence_expires", TIME),
+    _one_of("us_person", terms.UsPerson),
+    _one_of("us_basis", terms.UsBasis),
+)
+
+nationality_records = Table(
+    "nationality_records",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person_id", ForeignKey("people.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("country_text", Text, nullable=False),
+    Column("acquired", Date),
+    Column("ended", Date),
+    _one_of("kind", terms.NationalityKind),
+)
+
+# One row a change: opens the commitment that its log entry holds, and is erased with the records.
+nationality_commitments = Table(
+    "nationality_commitments",
+    metadata,
+    Column("person_id", ForeignKey("people.id"), primary_key=True),
+    Column("commitment", LargeBinary, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    CheckConstraint("octet_length(salt) = 16", name="salt"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text),
+    Column("sponsor_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_reason", Text),
+    Column("scopes", TEXTS, nullable=False),
+    Column("expires_at", TIME),
+    Column("runtime_country", Text),
+    Column("runtime_country_text", Text),
+    Column("depth", Integer),
+    _created(),
+    UniqueConstraint("organization_id", "external_id"),
+    # One human sponsor, of the same organization.
+    ForeignKeyConstraint(["organization_id", "sponsor_id"], ["people.organization_id", "people.id"]),
+    _one_of("status", terms.AgentStatus),
+    CheckConstraint("depth >= 0", name="depth"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("name", Text),
+    Column("status", Text, nullable=False),
+    Column("attested", Boolean, nullable=False, server_default=text("false")),
+    _created(),
+    UniqueConstraint("organization_id", "external_id"),
+    _one_of("status", terms.EndpointStatus),
+)
+
+grant_listed_people = Table(
+    "grant_listed_people",
+    metadata,
+    Column("grant_id", ForeignKey("grants.id"), primary_key=True),
+    Column("person_id", ForeignKey("people.id"), primary_key=True),
+)
+
+seats = Table(
+    "seats",
+    metadata,
+    Column("grant_id", ForeignKey("grants.id"), primary_key=True),
+    Column("person_id", ForeignKey("people.id"), primary_key=True, index=True),
+    Column("claimed_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+# The count that a claim checks and raises in one update; never a cached fact.
+seat_counts = Table(
+    "seat_counts",
+    metadata,
+    Column("grant_id", ForeignKey("grants.id"), primary_key=True),
+    Column("used", Integer, nullable=False),
+    CheckConstraint("used >= 0", name="used"),
+)
+
+# --- switches -------------------------------------------------------------------------------------------------
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("authority_id", ForeignKey("authorities.id")),
+    Column("model_id", ForeignKey("models.id")),
+    Column("organization_id", ForeignKey("organizations.id"), index=True),
+    Column("person_id", ForeignKey("people.id"), index=True),
+    Column("endpoint_id", ForeignKey("endpoints.id"), index=True),
+    Column("incident", Text),
+    Column("lifted_at", TIME),
+    _created(),
+    _one_of("scope", terms.StopScope),
+    CheckConstraint(
+        "num_nonnulls(authority_id, model_id, organization_id, person_id, endpoint_id) ="
+        " CASE scope WHEN 'everything' THEN 0 ELSE 1 END"
+        " AND CASE scope WHEN 'everything' THEN true WHEN 'authority' THEN authority_id IS NOT NULL"
+        " WHEN 'model' THEN model_id IS NOT NULL WHEN 'organization' THEN organization_id IS NOT NULL"
+        " WHEN 'person' THEN person_id IS NOT NULL WHEN 'endpoint' THEN endpoint_id IS NOT NULL END",
+        name="target",
+    ),
+    CheckConstraint("incident IS NOT NULL OR scope IN ('everything', 'authority', 'model')", name="incident"),
+)
+
+break_glasses = Table(
+    "break_glasses",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("incident", Text, nullable=False),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("people", TEXTS),
+    Column("model_id", ForeignKey("models.id")),
+    Column("opened_by", Text, nullable=False),
+    Column("approvers", TEXTS, nullable=False),
+    Column("opened_at", TIME, nullable=False),
+    Column("expires_at", TIME, nullable=False),
+    UniqueConstraint("organization_id", "incident"),
+    CheckConstraint("incident <> ''", name="incident"),
+    CheckConstraint("expires_at > opened_at", name="window"),
+)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("starts_at", TIME, primary_key=True),
+    Column("ends_at", TIME),
+    _one_of("name", terms.Switch),
+    CheckConstraint("ends_at > starts_at", name="window"),
+)
+
+# --- reference data and policy --------------------------------------------------------------------------------
+
+data_sets = Table(
+    "data_sets",
+    metadata,
+    Column("id", Text, primary_key=True),  # SHA-256 of the content
+    Column("version", Text, nullable=False),
+    Column("reviewed_at", TIME),
+    _created(),
+)
+
+jurisdictions = Table(
+    "jurisdictions",
+    metadata,
+    Column("data_set_id", ForeignKey("data_sets.id"), primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("alpha3", Text),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("treatment", Text, nullable=False),
+    Column("inherits", Text),
+    Column("groups", TEXTS, nullable=False),
+    Column("note", Text),
+    _one_of("treatment", terms.Treatment),
+    CheckConstraint("(treatment = 'inherits') = (inherits IS NOT NULL)", name="inherits"),
+)
+
+policy_revisions = Table(
+    "policy_revisions",
+    metadata,
+    Column("number", Integer, Identity(always=True), primary_key=True),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("files", JSONB, nullable=False),
+    _created(),
+    CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+)
+
+# One row: what is in force.
+programme = Table(
+    "programme",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("policy_revision", ForeignKey("policy_revisions.number")),
+    Column("data_set_id", ForeignKey("data_sets.id")),
+    Column("demo", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint("one", name="one"),
+)
+
+# --- callers --------------------------------------------------------------------------------------------------
+
+callers = Table(
+    "callers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),
+    Column("roles", TEXTS, nullable=False),
+    _created(),
+    CheckConstraint("kind IN ('person', 'service')", name="kind"),
+    _within("roles", list(terms.Role)),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller_id", ForeignKey("callers.id"), nullable=False, index=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("expires_at", TIME),
+    Column("revoked_at", TIME),
+    _created(),
+    CheckConstraint("octet_length(hash) = 32", name="hash"),
+)
+
+# --- the revision and the log ---------------------------------------------------------------------------------
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("n", BigInteger, nullable=False),
+    Column("leaf", LargeBinary),
+    CheckConstraint("one", name="one"),
+)
+
+revision_stamps = Table(
+    "revision_stamps",
+    metadata,
+    Column("n", BigInteger, primary_key=True),
+    Column("stamp", Uuid, nullable=False, server_default=func.gen_random_uuid()),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+# A row is written when a key is touched and stamped with n by the bump of the same transaction.
+touched = Table(
+    "touched",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("xid", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("n", BigInteger),
+    Index("ix_touched_n", "n"),
+    Index("uq_touched_open", "xid", "key", unique=True, postgresql_where=text("n IS NULL")),
+)
+
+log_entries = Table(
+    "log_entries",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("writer", Text, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("id", "at"),
+    UniqueConstraint("writer", "n", "at"),
+    CheckConstraint("octet_length(body) BETWEEN 2 AND 65535", name="body"),
+    CheckConstraint("leaf = sha256('\\x00'::bytea || body)", name="leaf"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+# --- the past -------------------------------------------------------------------------------------------------
+
+# What decisions rest on; of each row every version is kept with the time in which it held.
+KEPT = (
+    organizations, ownerships, organization_screenings, grants, directives, directive_exemptions, people, approvals,
+    person_screenings, export_assessments, nationality_records, agents, endpoints, grant_listed_people, seats, stops,
+    break_glasses, switches, programme, callers, api_keys,
+)  # fmt: skip
+
+
+def _history(table: Table) -> Table:
+    keys = [column.name for column in table.primary_key]
+    return Table(
+        f"{table.name}_history",
+        metadata,
+        *(Column(column.name, column.type, nullable=column.name not in keys) for column in table.columns),
+        Column("valid", TSTZRANGE, nullable=False),
+        # The migration makes the key temporal: (..., valid WITHOUT OVERLAPS).
+        PrimaryKeyConstraint(*keys, "valid"),
+        Index(f"ix_{table.name}_history_open", *keys, unique=True, postgresql_where=text("upper_inf(valid)")),
+    )
+
+
+history = {table.name: _history(table) for table in KEPT}

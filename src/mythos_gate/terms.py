@@ -1,0 +1,208 @@
+"""The closed vocabularies: every value is the wire code. Add, never rename."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What a decision says. HOLD is a deny that a review can lift."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+    HOLD = "HOLD"
+
+
+class Tier(StrEnum):
+    """Groups of rows, in the order in which they are reported: the first with a hit speaks."""
+
+    INTEGRITY = "integrity"
+    SWITCHES = "switches"
+    ORGANIZATION = "organization"
+    AUTHORIZATION = "authorization"
+    PERSON = "person"
+    RELATIONSHIP = "relationship"
+    PLACE = "place"
+    OBLIGATIONS = "obligations"
+    AGENT = "agent"
+    BREAK_GLASS = "break_glass"
+    ALLOW = "allow"
+
+
+class OrganizationStatus(StrEnum):
+    PROSPECT = "prospect"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    TERMINATED = "terminated"
+
+
+class GrantStatus(StrEnum):
+    DRAFT = "draft"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
+class AuthorityKind(StrEnum):
+    VENDOR = "vendor"
+    GOVERNMENT = "government"
+
+
+class ForeignNationals(StrEnum):
+    """Which foreign persons a grant covers."""
+
+    NONE = "none"
+    LISTED = "listed"
+    ALL_EXCEPT = "all_except"
+
+
+class NationalityBasis(StrEnum):
+    """How countries are attributed to a foreign person."""
+
+    EAR_MOST_RECENT = "ear_most_recent"  # 15 CFR 734.13(b)
+    ITAR_ALL_EVER = "itar_all_ever"  # 22 CFR 120.50(b)
+    STRICT_ANY_CURRENT = "strict_any_current"
+
+
+class PersonStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class Employment(StrEnum):
+    EMPLOYEE = "employee"
+    CONTRACTOR = "contractor"
+    ENDED = "ended"
+
+
+class UsPerson(StrEnum):
+    """The reviewed status (15 CFR 772.1), never derived from nationality records."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+class UsBasis(StrEnum):
+    """Why someone is a US person (22 CFR 120.62; 8 U.S.C. 1324b(a)(3))."""
+
+    CITIZEN = "citizen"
+    NATIONAL = "national"
+    LPR = "lpr"
+    PROTECTED_INDIVIDUAL = "protected_individual"
+
+
+class NationalityKind(StrEnum):
+    CITIZENSHIP = "citizenship"
+    PERMANENT_RESIDENCY = "permanent_residency"
+
+
+class ScreeningStatus(StrEnum):
+    """PENDING is a potential match that waits for adjudication."""
+
+    CLEAR = "clear"
+    FALSE_POSITIVE = "false_positive"
+    PENDING = "pending"
+    TRUE_MATCH = "true_match"
+    INCOMPLETE = "incomplete"
+
+
+class AgentStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
+class EndpointStatus(StrEnum):
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+class DirectiveClass(StrEnum):
+    """Whom a directive suspends a model for."""
+
+    ALL = "all"
+    FOREIGN_PERSONS_OR_ABROAD = "foreign_persons_or_abroad"
+
+
+class StopScope(StrEnum):
+    """EVERYTHING, AUTHORITY and MODEL are kill switches; the others are incident locks."""
+
+    EVERYTHING = "everything"
+    AUTHORITY = "authority"
+    MODEL = "model"
+    ORGANIZATION = "organization"
+    PERSON = "person"
+    ENDPOINT = "endpoint"
+
+
+class Switch(StrEnum):
+    """Rules that are switched on and off by date."""
+
+    AFFILIATES_RULE = "affiliates_rule"
+
+
+class Treatment(StrEnum):
+    """How a code of the jurisdictions' data set is to be read."""
+
+    LISTED = "listed"
+    INHERITS = "inherits"
+    INDETERMINATE = "indeterminate"
+    STATELESS = "stateless"
+    WITHDRAWN = "withdrawn"
+    EMBARGOED = "embargoed"
+
+
+class Mfa(StrEnum):
+    PHISHING_RESISTANT = "phishing_resistant"
+    TOTP = "totp"
+
+
+class Role(StrEnum):
+    GATEWAY = "gateway"
+    COMPLIANCE = "compliance"
+    AUDITOR = "auditor"
+
+
+class Permission(StrEnum):
+    """What policies/admin.csv can give to a role."""
+
+    EVALUATE = "evaluate"
+    EXPLAIN = "explain"
+    READ_DECISIONS = "read_decisions"
+    READ_LOG = "read_log"
+    SUSPEND = "suspend"
+    IMPORT = "import"
+    ACTIVATE_POLICY = "activate_policy"
+
+
+# Every fact with its closed set of values, in order of precedence.
+COVERAGE = (
+    "none", "not_yet_valid", "expired", "suspended", "revoked", "version", "capability", "purpose", "nationality",
+    "foreign_nationals", "contractor", "location", "agents", "agent_runtime", "seat", "covered",
+)  # fmt: skip
+
+FACTS: dict[str, tuple[str, ...]] = {
+    "integrity": ("clock_untrusted", "reference_data_overdue", "sound"),
+    "subject": ("unknown", "agent", "person"),
+    "stop": ("emergency", "incident", "none"),
+    "directive": ("applies", "exempt", "none"),
+    "organization": ("prospect", "active", "suspended", "terminated"),
+    "ownership": ("match", "blocked", "listed_affiliate", "restricted_parent", "review_pending", "clear"),
+    "vendor": COVERAGE,
+    "government": COVERAGE,
+    "person": ("suspended", "ended", "active"),
+    "presence": ("unverified", "us_domestic", "us_abroad", "foreign_domestic", "foreign_abroad"),
+    "screening": ("match", "pending", "incomplete", "stale", "clear"),
+    "nationality": (
+        "not_assessed", "embargoed", "unknown_code", "historical", "undated", "stateless", "evidence_expired",
+        "indeterminate", "clear",
+    ),
+    "location": ("embargoed", "unverified", "conflict", "restricted", "permitted"),
+    "endpoint": ("unregistered", "other_organization", "unattested", "attested"),
+    "session": ("weak", "strong"),
+    "training": ("expired", "current"),
+    "agreements": ("missing", "signed"),
+    "approval": ("incomplete", "complete"),
+    "review": ("overdue", "current"),
+    "agent": ("none", "unregistered", "credential_expired", "scope_exceeded", "depth_exceeded", "registered"),
+    "break_glass": ("none", "invalid", "active"),
+}  # fmt: skip
