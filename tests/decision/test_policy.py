@@ -1,0 +1,181 @@
+"""The table by Casbin: the answer, and each way in which a table or Casbin could fail open."""
+
+import csv
+import io
+import random
+
+import casbin
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mythos_gate.decision.policy import FILES, Policy, content_hash, parse_table
+from mythos_gate.errors import Invalid
+from mythos_gate.settings import root
+from mythos_gate.terms import FACTS, Outcome
+
+BASELINE = {name: (root() / "policies" / name).read_text() for name in FILES}
+POLICY = Policy(BASELINE)
+FINE = {
+    "integrity": "sound", "subject": "person", "stop": "none", "directive": "none", "organization": "active",
+    "ownership": "clear", "vendor": "covered", "government": "covered", "person": "active", "presence": "us_domestic",
+    "screening": "clear", "nationality": "not_assessed", "location": "permitted", "endpoint": "attested",
+    "session": "strong", "training": "current", "agreements": "signed", "approval": "complete", "review": "current",
+    "agent": "none", "break_glass": "none",
+}  # fmt: skip
+VECTORS = st.fixed_dictionaries({fact: st.sampled_from(values) for fact, values in FACTS.items()})
+# Mostly fine, so that allows and single denials occur.
+NEARLY_FINE = st.dictionaries(st.sampled_from(sorted(FACTS)), st.randoms(use_true_random=False), max_size=3).map(
+    lambda changes: FINE | {fact: rng.choice(FACTS[fact]) for fact, rng in changes.items()}
+)
+
+
+def table(*rows: str) -> dict[str, str]:
+    header = "row,priority,tier,effect,disposition,reason,bypassable,when"
+    return BASELINE | {"access.csv": "\n".join([header, *rows]) + "\n"}
+
+
+ALLOW = "a,900,allow,allow,ALLOW,ALLOW,-,vendor=covered"
+DENY = "d,10,person,deny,DENY,PERSON_SUSPENDED,no,person=suspended"
+
+
+def test_all_is_fine_and_allowed():
+    assert POLICY.decide(FINE).codes == ("ALLOW",)
+
+
+def stock_casbin(facts: dict[str, str]) -> bool:
+    """The same model and rows by an untouched enforcer, its own effector and a `holds` written anew."""
+    rows = list(csv.DictReader(io.StringIO(BASELINE["access.csv"])))
+    enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=BASELINE["model.conf"]))
+    for row in rows:
+        enforcer.add_policy(
+            *(
+                row[name]
+                for name in ("row", "priority", "tier", "effect", "disposition", "reason", "bypassable", "when")
+            )
+        )
+
+    def holds(vector, when):
+        for cell in when.split("; "):
+            fact, _, values = cell.partition("=")
+            if (vector[fact] in values.lstrip("!").split("|")) == values.startswith("!"):
+                return False
+        return True
+
+    enforcer.add_function("holds", holds)
+    enforcer.add_function("noted", lambda hits, row: True)
+    return bool(enforcer.enforce(facts, facts["break_glass"] == "active", []))
+
+
+@settings(max_examples=150, deadline=None)
+@given(VECTORS | NEARLY_FINE)
+def test_the_answer_is_that_of_stock_casbin(facts):
+    assert stock_casbin(facts) == POLICY.decide(facts).allowed
+
+
+@settings(max_examples=150, deadline=None)
+@given(VECTORS | NEARLY_FINE)
+def test_every_matching_row_is_recorded_in_table_order(facts):
+    matching = [row.row for row in parse_table(BASELINE["access.csv"]) if row.holds(facts)]
+    assert matching == list(POLICY.decide(facts).rows)
+
+
+@settings(deadline=None)
+@given(NEARLY_FINE)
+def test_what_allows_has_no_deny_that_counts(facts):
+    decision = POLICY.decide(facts)
+    bypass = facts["break_glass"] == "active"
+    denies = [
+        row
+        for row in POLICY.rows
+        if row.row in decision.rows and row.effect == "deny" and not (bypass and row.bypassable)
+    ]
+    assert decision.allowed == (
+        not denies and any(row.effect == "allow" for row in POLICY.rows if row.row in decision.rows)
+    )
+
+
+def test_nothing_matched_is_no_applicable_rule_alone():
+    only_vendor = Policy(table(ALLOW, DENY))
+    decision = only_vendor.decide(FINE | {"vendor": "seat", "break_glass": "active"})
+    assert (decision.outcome, decision.codes) == (Outcome.DENY, ("NO_APPLICABLE_RULE",))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "rows that allow and rows that deny"),
+        ((DENY,), "rows that allow and rows that deny"),
+        ((ALLOW,), "rows that allow and rows that deny"),
+        ((ALLOW, DENY.replace("deny,DENY", "Deny,DENY")), "line 3: row 'd': 'Deny' is not one of allow, deny"),
+        ((ALLOW, DENY + ",extra"), "line 3: a row has 8 cells"),
+        ((ALLOW, DENY.rpartition(",")[0]), "line 3: a row has 8 cells"),
+        ((ALLOW, DENY, DENY), "row 'd' stands twice"),
+        ((ALLOW, DENY.replace("person=suspended", "persn=suspended")), "'persn' is not a fact"),
+        ((ALLOW, DENY.replace("=suspended", "=suspendd")), "person is never 'suspendd'"),
+        ((ALLOW, DENY.replace("=suspended", "=")), "person is never ''"),
+        ((ALLOW, DENY.replace("person=suspended", "")), "'' is not a fact"),
+        ((ALLOW, DENY.replace("suspended", "suspended; person=ended")), "named twice"),
+        ((ALLOW, DENY.replace("=suspended", "=!suspended|ended|active")), "can never match"),
+        ((ALLOW, DENY.replace("PERSON_SUSPENDED", "NO_SUCH_CODE")), "'NO_SUCH_CODE' is not in reasons.csv"),
+        ((ALLOW, DENY.replace("deny,DENY", "deny,ALLOW")), "must all allow or all deny"),
+        ((ALLOW, DENY, DENY.replace("d,10", "e,10").replace("deny,DENY", "allow,DENY")), "must all allow or all deny"),
+        ((ALLOW, DENY.replace(",10,", ",first,")), "line 3"),
+        ((ALLOW, DENY.replace(",no,", ",maybe,")), "'maybe' is not one of yes, no, -"),
+        ((ALLOW.replace("vendor=covered", "person=active"), DENY), "names the vendor's coverage"),
+        (
+            (ALLOW, DENY.replace("no,person=suspended", "yes,nationality=embargoed|clear")),
+            "an embargo is never bypassable",
+        ),
+        ((ALLOW, DENY.replace("no,person=suspended", "yes,location=embargoed")), "an embargo is never bypassable"),
+        ((ALLOW.replace(",-,", ",yes,"), DENY), "only a deny can be bypassable"),
+    ],
+)
+def test_a_table_that_could_fail_open_is_refused(rows, message):
+    with pytest.raises(Invalid) as refused:
+        Policy(table(*rows))
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        BASELINE["model.conf"].replace(
+            "some(where (p.eft == allow)) && !some(where (p.eft == deny))", "some(where (p.eft == allow))"
+        ),
+        BASELINE["model.conf"].replace('!(r.bypass && p.bypassable == "yes") && ', ""),
+        BASELINE["model.conf"].replace("holds(r.facts, p.when) && ", ""),
+        BASELINE["model.conf"].replace("&& noted(r.hits, p.row)", ""),
+    ],
+    ids=["denies do not override", "no bypass", "every row matches", "rows are not recorded"],
+)
+def test_a_model_that_decides_otherwise_than_the_gate_is_refused(model):
+    with pytest.raises(Invalid, match=r"model\.conf"):
+        Policy(BASELINE | {"model.conf": model})
+
+
+@pytest.mark.parametrize("change", [{"person": "suspendd"}, {"persn": "active"}], ids=["value", "fact"])
+def test_an_unknown_fact_or_value_is_refused(change):
+    with pytest.raises(Invalid):
+        POLICY.decide(FINE | change)
+
+
+def test_a_missing_fact_is_refused():
+    with pytest.raises(Invalid, match="stop"):
+        POLICY.decide({fact: value for fact, value in FINE.items() if fact != "stop"})
+
+
+def test_an_enforcer_that_was_switched_off_allows_nothing():
+    """enable_enforce(False) makes stock Casbin allow everything."""
+    policy = Policy(BASELINE)
+    policy._enforcer.enable_enforce(False)
+    with pytest.raises(Invalid):
+        policy.decide(FINE | {"person": "suspended"})
+
+
+def test_the_hash_changes_with_every_file():
+    rng = random.Random(1)
+    hashes = {content_hash(BASELINE)} | {
+        content_hash(BASELINE | {name: BASELINE[name] + str(rng.random())}) for name in FILES
+    }
+    assert len(hashes) == len(FILES) + 1

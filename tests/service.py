@@ -1,0 +1,190 @@
+"""The service as a test runs it: the real application over a real database, asked over ASGI."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from fastapi import FastAPI
+
+from mythos_gate import app as application
+from mythos_gate.api.deps import Gate
+from mythos_gate.decision.pdp import Clock
+from mythos_gate.decision.policy import FILES, Policy
+from mythos_gate.registry import callers, imports, jurisdictions, policies
+from mythos_gate.settings import Settings, root
+from mythos_gate.terms import Role
+
+POLICIES = root() / "policies"
+DIGEST_KEY = "0123456789abcdef0123456789abcdef"
+
+PROGRAMME = {
+    "authorities": """authority,name,kind,organization_cap
+orrery,Orrery Labs,vendor,200
+export-office,Export Office,government,
+""",
+    "models": """model,authority,name,versions,capabilities
+mythos-5,orrery,Mythos 5,5.0;5.1,vuln-discovery;patch-validation
+""",
+    "organizations": """organization,name,status,incorporated_in,parent_country
+acme,Acme,active,US,US
+other,Other,active,US,US
+""",
+    "people": """organization,external_id,employment,us_person,us_basis,citizenships,evidence_expires,training_expires,acceptable_use,technology_control_plan,approvals,requested_by,review_due
+acme,us,employee,yes,citizen,,,now+90d,yes,yes,a1;a2,r1,now+90d
+acme,ca,employee,no,,CA@1991-01-01,now+90d,now+90d,yes,yes,a1;a2,r1,now+90d
+""",
+    "grants": """authority,reference,organization,model,status,not_before,not_after,versions,capabilities,purposes,foreign_nationals,excluded_groups,nationality_basis,allowed_countries,contractors,agents,seat_cap
+orrery,V-1,acme,mythos-5,active,now-90d,now+90d,5.0;5.1,vuln-discovery,defensive-own-systems,all_except,E:1;E:2;D:5;MO,ear_most_recent,US;DE,yes,yes,50
+export-office,G-1,acme,mythos-5,active,now-90d,now+90d,5.0;5.1,vuln-discovery,defensive-own-systems,all_except,E:1;E:2;D:5;MO,ear_most_recent,US;DE,no,yes,40
+""",
+    "agents": """organization,external_id,sponsor,status,scopes,expires,runtime_country,depth
+acme,bot,us,active,vuln-discovery,now+1d,US,1
+""",
+    "endpoints": """organization,external_id,status,attested
+acme,ep-1,active,yes
+other,ep-2,active,yes
+""",
+    "screenings": """organization,person,status,screened_at
+acme,,clear,now-1h
+other,,clear,now-1h
+acme,us,clear,now-1h
+acme,ca,clear,now-1h
+""",
+}
+
+
+@dataclass
+class Service:
+    app: FastAPI
+    client: httpx.AsyncClient
+    database: str
+    displacement: timedelta
+    keys: dict[Role, str] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls,
+        database: str,
+        state: Path,
+        displacement: timedelta = timedelta(),
+        skew: timedelta = timedelta(),
+        **settings: Any,
+    ) -> AsyncIterator["Service"]:
+        """`displacement` moves the database's clock and the process's; `skew` the process's alone."""
+
+        def wall() -> datetime:
+            return datetime.now(UTC) + displacement + skew
+
+        chosen = Settings(database_url=database, state=state, digest_key=DIGEST_KEY, **settings)
+        app = application.create(chosen, Clock(wall, displacement))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://gate") as client,
+        ):
+            yield cls(app, client, database, displacement)
+
+    @property
+    def gate(self) -> Gate:
+        gate: Gate = self.app.state.gate
+        return gate
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.displacement
+
+    async def prepare(self) -> None:
+        """Keys for every role, the baseline policy, reviewed jurisdictions; nobody enrolled."""
+        for role in Role:
+            async with self.gate.registry.change("key_created", "test") as change:
+                self.keys[role] = (await callers.create_key(change, f"test {role}", [role], service=True)).text
+        await self.activate({name: (POLICIES / name).read_text() for name in FILES})
+        await self.review(self.now - timedelta(days=1))
+
+    async def activate(self, files: Mapping[str, str]) -> None:
+        async with self.gate.registry.change("policy_activated", "test") as change:
+            await policies.activate(change, Policy(files).sha256, files)
+
+    async def review(self, reviewed_at: datetime | None) -> None:
+        data = (POLICIES / "jurisdictions.csv").read_bytes()
+        async with self.gate.registry.change("imported", "test") as change:
+            await jurisdictions.load_data_set(change, data, version="test", reviewed_at=reviewed_at)
+
+    async def load(self, **files: str) -> None:
+        """Import CSV texts by kind."""
+        for kind, text in files.items():
+            async with self.gate.registry.change("imported", "test") as change:
+                await imports.load(change, kind, text.encode(), now=self.now, relative=True)
+
+    async def load_programme(self) -> None:
+        """Two organizations, of which acme is on both lists; us is a US person, ca a Canadian."""
+        await self.load(**PROGRAMME)
+
+    def authorization(self, role: Role) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys[role]}"}
+
+    async def ask(self, question: Any, role: Role = Role.COMPLIANCE, **headers: str) -> httpx.Response:
+        return await self.client.post(
+            "/access/v1/evaluation", json=question, headers=self.authorization(role) | headers
+        )
+
+    async def post(self, path: str, role: Role = Role.COMPLIANCE, json: Any = None) -> httpx.Response:
+        return await self.client.post(path, json=json, headers=self.authorization(role))
+
+    async def get(self, path: str, role: Role = Role.AUDITOR) -> httpx.Response:
+        return await self.client.get(path, headers=self.authorization(role))
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """As the owner."""
+        with psycopg.connect(self.database, autocommit=True) as owner:
+            cursor = owner.execute(statement, values)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    async def entries(self) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = (await self.get(f"/v1/log/entries?limit=1000{f'&cursor={cursor}' if cursor else ''}")).json()
+            items, cursor = items + page["items"], page["next"]
+        return items
+
+
+def question(
+    subject: str = "acme/us",
+    *,
+    kind: str = "person",
+    country: str | None = "US",
+    endpoint: str | None = "ep-1",
+    version: str = "5.1.0",
+    **context: Any,
+) -> dict[str, Any]:
+    return {
+        "subject": {"type": kind, "id": subject},
+        "action": {
+            "name": "invoke",
+            "properties": {"capability": "vuln-discovery", "purpose": "defensive-own-systems"},
+        },
+        "resource": {"type": "model", "id": "mythos-5", "properties": {"version": version}},
+        "context": {
+            "location": {"country": country},
+            "endpoint": endpoint,
+            "session": {"mfa": "phishing_resistant"},
+            **context,
+        },
+    }
+
+
+async def until(condition: Any, seconds: float = 10) -> None:
+    """Wait for something that another task brings about."""
+    for _ in range(int(seconds * 100)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen in time")

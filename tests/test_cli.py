@@ -1,0 +1,310 @@
+"""The command line as an officer and an operator use it."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI
+from typer.testing import CliRunner
+
+from mythos_gate.app import create
+from mythos_gate.cli import app
+from mythos_gate.errors import Misconfigured
+from mythos_gate.settings import Settings, root
+from tests.service import DIGEST_KEY, PROGRAMME
+
+POLICIES = root() / "policies"
+
+
+@pytest.fixture
+def cli(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a command against a fresh database; `key` goes along once there is one."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setenv("MYTHOS_GATE_STATE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    # `serve` puts its address into the environment, for its workers.
+    monkeypatch.setenv("MYTHOS_GATE_HOST", "127.0.0.1")
+    monkeypatch.setenv("MYTHOS_GATE_PORT", "8321")
+    monkeypatch.delenv("MYTHOS_GATE_KEY", raising=False)
+
+    def run(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def officer(cli, monkeypatch: pytest.MonkeyPatch) -> str:
+    key: str = cli("keys", "create", "Ada Officer", "--role", "compliance").strip()
+    monkeypatch.setenv("MYTHOS_GATE_KEY", key)
+    return key
+
+
+def entries(database: str) -> list[dict[str, Any]]:
+    with psycopg.connect(database) as owner:
+        return [json.loads(body) for (body,) in owner.execute("SELECT body FROM log_entries ORDER BY at")]
+
+
+# --- keys -------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_shown_once_and_its_making_is_logged(cli, officer, database):
+    listed = cli("keys", "list")
+    identifier = officer.split("_")[1]
+    assert identifier in listed
+    assert "Ada Officer" in listed
+    assert officer.split("_")[2] not in listed
+    (entry,) = entries(database)
+    assert (entry["type"], entry["key"], entry["roles"]) == ("key_created", identifier, ["compliance"])
+    assert officer.split("_")[2] not in json.dumps(entry)
+
+
+def test_a_revoked_key_does_nothing_any_more(cli, officer):
+    cli("keys", "revoke", officer.split("_")[1])
+    assert "not valid" in cli("policy", "activate", str(POLICIES), code=1)
+    assert "no live key" in cli("keys", "revoke", officer.split("_")[1], code=1)
+
+
+def test_an_existing_caller_does_not_get_other_roles_by_a_new_key(cli, officer):
+    assert "Ada Officer is a person with the roles compliance" in cli(
+        "keys", "create", "Ada Officer", "--role", "auditor", code=1
+    )
+
+
+@pytest.mark.parametrize("key", ["", "mgk_a_b_c", "nonsense"])
+def test_what_is_no_key_is_refused(cli, key):
+    assert "API key" in cli("policy", "activate", str(POLICIES), "--key", key, code=1)
+
+
+def test_an_auditors_key_neither_imports_nor_activates(cli, tmp_path):
+    key = cli("keys", "create", "Au Ditor", "--role", "auditor").strip()
+    file = tmp_path / "authorities.csv"
+    file.write_text(PROGRAMME["authorities"])
+    assert "may not activate policy" in cli("policy", "activate", str(POLICIES), "--key", key, code=1)
+    assert "may not import" in cli("import", "authorities", str(file), "--key", key, code=1)
+
+
+# --- import -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_imported_updated_and_logged_under_the_officers_name(cli, officer, database, tmp_path):
+    file = tmp_path / "authorities.csv"
+    file.write_text(PROGRAMME["authorities"])
+    assert "2 authorities: 2 created, 0 updated, 0 unchanged" in cli("import", "authorities", str(file))
+    file.write_text(PROGRAMME["authorities"].replace("200", "150"))
+    assert "0 created, 1 updated, 1 unchanged" in cli("import", "authorities", str(file))
+    entry = entries(database)[-1]
+    with psycopg.connect(database) as owner:
+        assert owner.execute("SELECT name FROM callers WHERE id = %s", [entry["actor"]]).fetchone() == ("Ada Officer",)
+    assert (entry["type"], entry["kind"], entry["updated"]) == ("imported", "authorities", 1)
+
+
+def test_a_bad_file_is_told_with_line_column_and_remedy_and_changes_nothing(cli, officer, database, tmp_path):
+    file = tmp_path / "authorities.csv"
+    file.write_text("authority,name,kind\nfine,Fine,vendor\nbad,Bad,vendr\n")
+    told = cli("import", "authorities", str(file), code=1)
+    assert "line 3, column kind: 'vendr'" in told
+    assert "use vendor, government" in told
+    with psycopg.connect(database) as owner:
+        assert owner.execute("SELECT count(*) FROM authorities").fetchone() == (0,)
+
+
+def test_an_unknown_kind_is_told(cli, officer, tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("a\n")
+    assert "authorities" in cli("import", "persons", str(file), code=1)
+
+
+def test_a_reviewed_data_set_is_imported(cli, officer, database):
+    cli(
+        "import",
+        "jurisdictions",
+        str(POLICIES / "jurisdictions.csv"),
+        "--data-version",
+        "v1",
+        "--reviewed-at",
+        "2026-11-01",
+    )
+    with psycopg.connect(database) as owner:
+        assert owner.execute("SELECT d.version FROM programme JOIN data_sets d ON d.id = data_set_id").fetchone() == (
+            "v1",
+        )
+
+
+# --- policy -----------------------------------------------------------------------------------------------------
+
+
+def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli, officer, tmp_path):
+    assert "policy revision 1 is active" in cli("policy", "activate", str(POLICIES))
+    other = tmp_path / "policy"
+    other.mkdir()
+    for name in ("model.conf", "access.csv", "reasons.csv", "messages.csv"):
+        (other / name).write_text((POLICIES / name).read_text())
+    (other / "access.csv").write_text(
+        (POLICIES / "access.csv").read_text().replace("screening-stale,51", "screening-stale,54")
+    )
+    assert "policy revision 2 is active" in cli("policy", "activate", str(other))
+    assert "policy revision 1 is active" in cli("policy", "activate", str(POLICIES))
+
+
+def test_a_broken_policy_is_not_activated(cli, officer, database, tmp_path):
+    for name in ("model.conf", "reasons.csv", "messages.csv"):
+        (tmp_path / name).write_text((POLICIES / name).read_text())
+    assert "access.csv is missing" in cli("policy", "activate", str(tmp_path), code=1)
+    (tmp_path / "access.csv").write_text(
+        (POLICIES / "access.csv").read_text().replace(",deny,DENY,CLOCK", ",Deny,DENY,CLOCK")
+    )
+    assert "'Deny' is not one of allow, deny" in cli("policy", "activate", str(tmp_path), code=1)
+    with psycopg.connect(database) as owner:
+        assert owner.execute("SELECT count(*) FROM policy_revisions").fetchone() == (0,)
+
+
+def test_cases_are_run_and_counted_without_a_database(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    files = [str(path) for path in sorted((POLICIES / "cases").glob("*.json"))]
+    result = CliRunner().invoke(app, ["policy", "test", *files])
+    assert result.exit_code == 0
+    passed = sum(len(json.loads(Path(file).read_text())["scenarios"]) for file in files)
+    assert result.output.endswith(f"{passed} passed, 0 failed\n")
+
+
+def test_a_failing_case_shows_expected_got_and_facts(cli, tmp_path):
+    file = json.loads((POLICIES / "cases" / "agents.json").read_text())
+    file["scenarios"] = file["scenarios"][:2]
+    file["scenarios"][0]["expect"]["primary_reason"] = "STATELESS_REVIEW"
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(file))
+    told = cli("policy", "test", str(path), code=1)
+    assert "primary_reason: expected STATELESS_REVIEW, got" in told
+    assert "facts: integrity=sound" in told
+    assert told.endswith("1 passed, 1 failed\n")
+
+
+def test_an_unknown_field_of_a_case_is_an_error(cli, tmp_path):
+    file = json.loads((POLICIES / "cases" / "agents.json").read_text())
+    file["base"]["person"]["shoe_size"] = 44
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(file))
+    assert "person.shoe_size" in cli("policy", "test", str(path), code=1)
+
+
+def test_another_policy_gives_other_answers(cli, tmp_path):
+    for name in ("model.conf", "access.csv", "reasons.csv", "messages.csv"):
+        text = (POLICIES / name).read_text()
+        (tmp_path / name).write_text(
+            "\n".join(line for line in text.splitlines() if not line.startswith("training-expired")) + "\n"
+        )
+    assert " failed" in cli(
+        "policy", "test", str(POLICIES / "cases" / "obligations.json"), "--policy", str(tmp_path), code=1
+    )
+
+
+# --- serve and ask ----------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def running(cli, officer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """`mythos-gate serve` as a process of its own."""
+    for kind, text in PROGRAMME.items():
+        file = tmp_path / f"{kind}.csv"
+        file.write_text(_dated(text))
+        cli("import", kind, str(file))
+    cli("policy", "activate", str(POLICIES))
+    cli("import", "jurisdictions", str(POLICIES / "jurisdictions.csv"), "--reviewed-at", time.strftime("%Y-%m-%d"))
+    url = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MYTHOS_GATE_DIGEST_KEY", DIGEST_KEY)
+    process = subprocess.Popen([sys.executable, "-m", "mythos_gate", "serve", "--port", url.rpartition(":")[2]])
+    try:
+        for _ in range(200):
+            try:
+                if httpx.get(f"{url}/health/ready").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _dated(text: str) -> str:
+    """Relative times are the demo's alone."""
+    moments = {"now-90d": -90, "now+90d": 90, "now+1d": 1, "now-1h": -1 / 24}
+    for relative, days in moments.items():
+        text = text.replace(relative, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + days * 86_400)))
+    return text
+
+
+def test_the_service_is_asked_and_answers_for_a_terminal(cli, running, database):
+    told = cli("ask", "acme/us", "--country", "US", "--endpoint", "ep-1", "--url", running)
+    assert told.startswith("ALLOW  acme/us\nAccess is granted. (OK)")
+    assert "recorded as" in told
+    told = cli("ask", "acme/ca", "--country", "Iran", "--endpoint", "ep-1", "--url", running, code=3)
+    assert "DENY" in told
+    assert "LOCATION_EMBARGOED" in told
+    assert "AGENT_SCOPE_EXCEEDED" not in cli(
+        "ask", "acme/bot", "--agent", "--country", "US", "--endpoint", "ep-1", "--url", running
+    )
+    count = len([entry for entry in entries(database) if entry["type"] == "decision"])
+    assert "dry run: nothing recorded" in cli(
+        "ask", "acme/us", "--country", "US", "--endpoint", "ep-1", "--url", running, "--dry-run"
+    )
+    assert count == len([entry for entry in entries(database) if entry["type"] == "decision"]) == 3
+
+
+def test_a_refused_key_and_a_silent_service_are_told(cli, running):
+    assert "authentication needed" in cli("ask", "acme/us", "--url", running, "--key", "mgk_x", code=1)
+    assert "does not answer" in cli("ask", "acme/us", "--url", f"http://127.0.0.1:{free_port()}", code=1)
+
+
+def test_a_busy_port_is_told(cli, running):
+    assert "is in use: choose another with --port" in cli("serve", "--port", running.rpartition(":")[2], code=1)
+
+
+def test_serve_refuses_to_start_without_a_digest_key(cli):
+    assert "no digest key" in cli("serve", code=1)
+
+
+def test_production_refuses_an_owners_login(cli, monkeypatch):
+    monkeypatch.setenv("MYTHOS_GATE_PRODUCTION", "1")
+    assert "must not hold an owner's login" in cli("serve", code=1)
+
+
+def test_production_refuses_role_urls_that_are_the_owners(database, tmp_path):
+    chosen = Settings(
+        production=True,
+        service_url=database,
+        reader_url=database,
+        compliance_url=database,
+        state=tmp_path,
+        digest_key=DIGEST_KEY,
+    )
+
+    async def start() -> None:
+        async with create(chosen).router.lifespan_context(FastAPI()):
+            pass
+
+    with pytest.raises(Misconfigured, match="log in as the owner"):
+        asyncio.run(start())
+
+
+def test_a_database_that_is_away_is_told(cli, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert "mythos-gate:" in cli("keys", "list", code=1)
