@@ -111,12 +111,13 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`listed`, `seat_held` and `seats_used` are read for the person who asks."""
+    """`listed`, `seat_held` and `seats_used` are read for the person who asks; `reference` is its authority's id."""
 
     id: str
     authority: AuthorityKind
     status: GrantStatus
     not_before: datetime
+    reference: str = ""
     not_after: datetime | None = None
     versions: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
@@ -590,9 +591,15 @@ def _coverage(kind: AuthorityKind, records: Records, request: Request, moment: M
     ]
     if not candidates:
         return "none", None
-    # Furthest down the list, then the latest not_after (an open end is the latest), then the smallest id.
-    reach, grant = min(candidates, key=lambda each: (-each[0], FAR - (each[1].not_after or FAR), each[1].id))
+    reach, grant = min(candidates, key=_rank)
     return COVERAGE[reach], grant
+
+
+def _rank(candidate: tuple[int, Grant]) -> tuple[int, timedelta, str, str]:
+    """Furthest down the list, then the latest not_after (an open end is the latest), then the smallest id."""
+    # The id that people know it by comes before the gate's, which nobody could foresee.
+    reach, grant = candidate
+    return -reach, FAR - (grant.not_after or FAR), grant.reference, grant.id
 
 
 def _first_failing(grant: Grant, records: Records, request: Request, moment: Moment) -> str:
