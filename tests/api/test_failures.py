@@ -1,6 +1,8 @@
 """Cannot load, evaluate or commit: 503, never an answer. Each test breaks that very step."""
 
 import asyncio
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -8,10 +10,10 @@ from sqlalchemy import text
 from mythos_gate.audit.log import Committer
 from mythos_gate.decision import facts
 from mythos_gate.decision.pdp import Pdp
-from mythos_gate.decision.policy import Policy
+from mythos_gate.decision.policy import FILES, Policy
 from mythos_gate.registry import callers
 from mythos_gate.terms import Role
-from tests.service import Service, question
+from tests.service import POLICIES, Service, question
 
 pytestmark = pytest.mark.anyio
 
@@ -157,11 +159,15 @@ def between(monkeypatch):
             if not done:
                 done.append(1)
                 await action()
+                done.append(2)
             return await real(self, entry)
 
         monkeypatch.setattr(Committer, "commit", commit)
+        arranged.append(done)
 
-    return arrange
+    arranged: list[list[int]] = []
+    yield arrange
+    assert arranged == [[1, 2]]
 
 
 @pytest.mark.parametrize("path", ["organizations/acme", "people/acme/us"])
@@ -175,6 +181,67 @@ async def test_a_suspension_in_between_is_seen(service, between, path):
     assert before + 1 == decisions(service)
 
 
+GRANT = "authority,reference,organization,model,status,not_before,versions,capabilities,purposes\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "code"),
+    [
+        ("stops", "scope,target,incident\neverything,,\n", "EMERGENCY_STOP"),
+        ("stops", "scope,target,incident\nauthority,orrery,\n", "EMERGENCY_STOP"),
+        ("stops", "scope,target,incident\nmodel,mythos-5,\n", "EMERGENCY_STOP"),
+        ("stops", "scope,target,incident\norganization,acme,I-1\n", "INCIDENT_LOCKDOWN"),
+        ("stops", "scope,target,incident\nperson,acme/us,I-1\n", "INCIDENT_LOCKDOWN"),
+        ("stops", "scope,target,incident\nendpoint,acme/ep-1,I-1\n", "INCIDENT_LOCKDOWN"),
+        (
+            "directives",
+            "authority,reference,model,versions,applies_to,from\nexport-office,D-1,mythos-5,5.1,all,now-1d\n",
+            "MODEL_SUSPENDED_BY_DIRECTIVE",
+        ),
+        ("organizations", "organization,name,status,parent_country\nacme,Acme,active,CN\n", "ORG_PARENT_RESTRICTED"),
+        ("ownerships", "organization,owner,percent,blocked\nacme,Sand Bank,60,yes\n", "ORG_OWNERSHIP_BLOCKED"),
+        ("people", "organization,external_id,employment,training_expires\nacme,us,employee,now-1d\n", "TRAINING_EXPIRED"),
+        ("people", "organization,external_id,employment,approvals\nacme,us,employee,\n", "APPROVAL_INCOMPLETE"),
+        ("people", "organization,external_id,employment,us_person,citizenships\nacme,us,employee,no,IR@1990-01-01\n", "CITIZENSHIP_EMBARGOED"),
+        ("grants", GRANT + "orrery,V-1,acme,mythos-5,revoked,now-90d,5.1,x,x\n", "AUTHORIZATION_REVOKED"),
+        ("endpoints", "organization,external_id,status\nacme,ep-1,retired\n", "ENDPOINT_NOT_REGISTERED"),
+        ("screenings", "organization,person,status\nacme,,true_match\n", "ORG_SCREENING_MATCH"),
+        ("screenings", "organization,person,status\nacme,us,true_match\n", "SCREENING_MATCH_CONFIRMED"),
+    ],
+    ids=lambda value: value.split("\n")[1] if "\n" in value else value,
+)  # fmt: skip
+async def test_a_change_on_record_in_between_is_seen(service, between, kind, rows, code):
+    between(partial(service.load, **{kind: rows}))
+    said = (await service.ask(question())).json()["context"]["reason_admin"]
+    assert said["primary"] == code
+
+
+async def test_an_agent_changed_in_between_is_seen(service, between):
+    between(partial(service.load, agents="organization,external_id,sponsor,expires\nacme,bot,us,now-1d\n"))
+    said = (await service.ask(question("acme/bot", kind="agent"))).json()["context"]["reason_admin"]
+    assert said["codes"] == ["AGENT_CREDENTIAL_EXPIRED"]
+
+
+async def test_a_sponsor_suspended_in_between_is_seen(service, between):
+    between(partial(service.post, "/v1/people/acme/us/suspend"))
+    said = (await service.ask(question("acme/bot", kind="agent"))).json()["context"]["reason_admin"]
+    assert said["cause"] == ["PERSON_SUSPENDED"]
+
+
+async def test_a_policy_activated_in_between_decides(service, between):
+    files = {name: (POLICIES / name).read_text() for name in FILES}
+    reworded = files["messages.csv"].replace("Access is granted.", "Come in.")
+    between(partial(service.activate, files | {"messages.csv": reworded}))
+    said = (await service.ask(question())).json()["context"]
+    assert (said["policy_revision"], said["reason_user"]["message"]) == (2, "Come in.")
+
+
+async def test_a_data_set_put_in_force_in_between_counts(service, between):
+    between(partial(service.review, service.now - timedelta(days=90)))
+    said = (await service.ask(question())).json()["context"]["reason_admin"]
+    assert said["primary"] == "REFERENCE_DATA_STALE"
+
+
 async def test_a_key_revoked_in_between_is_401(service, between):
     identifier = service.keys[Role.GATEWAY].split("_")[1]
 
@@ -184,6 +251,31 @@ async def test_a_key_revoked_in_between_is_401(service, between):
 
     between(revoke)
     assert (await service.ask(question(), Role.GATEWAY)).status_code == 401
+
+
+async def test_a_caller_whose_role_ends_in_between_is_403(service, between):
+    async def end():
+        async with service.gate.registry.change("touched", "test") as change:
+            await change.connection.execute(text("UPDATE callers SET roles = '{auditor}' WHERE name = 'test gateway'"))
+
+    between(end)
+    assert (await service.ask(question(), Role.GATEWAY)).status_code == 403
+
+
+async def test_an_entry_waits_no_longer_than_its_callers_key_is_good(service, monkeypatch):
+    expires = service.now.replace(microsecond=0) + timedelta(seconds=60)
+    async with service.gate.registry.change("key_created", "test") as change:
+        key = await callers.create_key(change, "short-lived", [Role.GATEWAY], service=True, expires_at=expires)
+    waited = []
+    real = Committer.commit
+
+    async def commit(self, entry):
+        waited.append(entry.until)
+        return await real(self, entry)
+
+    monkeypatch.setattr(Committer, "commit", commit)
+    assert (await service.ask(question(), Authorization=f"Bearer {key.text}")).status_code == 200
+    assert waited == [expires]
 
 
 async def test_an_unknown_person_registered_in_between_is_known(service, between):
