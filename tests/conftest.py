@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import make_url
@@ -16,6 +17,13 @@ from sqlalchemy import make_url
 from mythos_gate import db, embedded
 from mythos_gate.terms import Role
 from tests.service import Service
+
+# What an operator has set is for the service, not for its tests.
+for setting in [name for name in os.environ if name.startswith("MYTHOS_GATE_")]:
+    del os.environ[setting]
+# A busy machine is no failure.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +76,12 @@ def database(server: str, template: str) -> Iterator[str]:
     """The owner's URL of a fresh, migrated database."""
     with _scratch(server, _name(template)) as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DATABASE_URL says where the tests make their databases; the code under test is told where its own is."""
+    monkeypatch.delenv("DATABASE_URL", raising=False)
 
 
 @pytest.fixture

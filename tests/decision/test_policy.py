@@ -67,20 +67,19 @@ def stock_casbin(facts: dict[str, str]) -> bool:
     return bool(enforcer.enforce(facts, facts["break_glass"] == "active", []))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(VECTORS | NEARLY_FINE)
 def test_the_answer_is_that_of_stock_casbin(facts):
     assert stock_casbin(facts) == POLICY.decide(facts).allowed
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(VECTORS | NEARLY_FINE)
 def test_every_matching_row_is_recorded_in_table_order(facts):
     matching = [row.row for row in parse_table(BASELINE["access.csv"]) if row.holds(facts)]
     assert matching == list(POLICY.decide(facts).rows)
 
 
-@settings(deadline=None)
 @given(NEARLY_FINE)
 def test_what_allows_has_no_deny_that_counts(facts):
     decision = POLICY.decide(facts)
