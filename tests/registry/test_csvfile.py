@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from mythos_gate.registry import csvfile
-from mythos_gate.registry.csvfile import Bad, Clock, Column, Country, InvalidFile, Kind, Problems, Row, many
+from mythos_gate.registry import columns, csvfile
+from mythos_gate.registry.columns import many
 from mythos_gate.registry.grants import GRANTS
 from mythos_gate.registry.imports import KINDS
+from mythos_gate.registry.kind import Bad, Clock, Column, Country, InvalidFile, Kind, Problems, Row
 from mythos_gate.registry.people import PEOPLE, Nationality, approver, nationality
 from mythos_gate.terms import GrantStatus
 
@@ -17,10 +18,10 @@ CLOCK = Clock(NOW)
 THINGS = Kind(
     name="things",
     columns={
-        "thing": Column(csvfile.name, required=True),
-        "tags": Column(many(csvfile.name), default=[]),
-        "work_country": Column(csvfile.country),
-        "secret": Column(csvfile.flag, private=True),
+        "thing": Column(columns.name, required=True),
+        "tags": Column(many(columns.name), default=[]),
+        "work_country": Column(columns.country),
+        "secret": Column(columns.flag, private=True),
     },
     key=("thing",),
 )
@@ -170,7 +171,7 @@ def test_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_times(text: str, expected: datetime) -> None:
-    assert expected == csvfile.time(text, CLOCK)
+    assert expected == columns.time(text, CLOCK)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_times(text: str, expected: datetime) -> None:
 )
 def test_no_times(text: str) -> None:
     with pytest.raises(Bad):
-        csvfile.time(text, CLOCK)
+        columns.time(text, CLOCK)
 
 
 @pytest.mark.parametrize(
@@ -193,28 +194,28 @@ def test_no_times(text: str) -> None:
     ],
 )
 def test_relative_times_where_they_are_allowed(text: str, distance: timedelta) -> None:
-    assert NOW + distance == csvfile.time(text, Clock(NOW, relative=True))
+    assert NOW + distance == columns.time(text, Clock(NOW, relative=True))
 
 
 @pytest.mark.parametrize("text", ["now+1y", "now 1d", "now+999999d+1d"])
 def test_no_relative_times(text: str) -> None:
     with pytest.raises(Bad):
-        csvfile.time(text, Clock(NOW, relative=True))
+        columns.time(text, Clock(NOW, relative=True))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("yes", True), ("TRUE", True), ("1", True), ("No", False), ("0", False)]
 )
 def test_flags(text: str, expected: bool) -> None:
-    assert expected is csvfile.flag(text, CLOCK)
+    assert expected is columns.flag(text, CLOCK)
 
 
 def test_lists_take_both_separators_and_count_twice_named_once() -> None:
-    assert many(csvfile.name)(" a ;b|c;;a ", CLOCK) == ["a", "b", "c"]
+    assert many(columns.name)(" a ;b|c;;a ", CLOCK) == ["a", "b", "c"]
 
 
 def test_values_are_read_in_any_case_and_listed_when_wrong() -> None:
-    parse = csvfile.one_of(GrantStatus)
+    parse = columns.one_of(GrantStatus)
     assert parse("Draft", CLOCK) == GrantStatus.DRAFT
     with pytest.raises(Bad) as bad:
         parse("open", CLOCK)
@@ -225,17 +226,17 @@ def test_values_are_read_in_any_case_and_listed_when_wrong() -> None:
     ("text", "remedy"), [("5.1.0", "use 5.1, which names every 5.1.x"), ("five", "use MAJOR.MINOR, like 5.1")]
 )
 def test_a_version_is_major_minor(text: str, remedy: str) -> None:
-    assert csvfile.version("5.1", CLOCK) == "5.1"
+    assert columns.version("5.1", CLOCK) == "5.1"
     with pytest.raises(Bad) as bad:
-        csvfile.version(text, CLOCK)
+        columns.version(text, CLOCK)
     assert remedy == bad.value.remedy
 
 
 def test_percentages() -> None:
-    assert Decimal("12.5") == csvfile.percent("12,5", CLOCK)
+    assert Decimal("12.5") == columns.percent("12,5", CLOCK)
     for text in ("0", "100.1", "-1", "half", "1e1"):
         with pytest.raises(Bad):
-            csvfile.percent(text, CLOCK)
+            columns.percent(text, CLOCK)
 
 
 def test_excluded_groups_are_groups_or_macau() -> None:

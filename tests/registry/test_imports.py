@@ -14,8 +14,8 @@ from mythos_gate import db
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import imports, jurisdictions
 from mythos_gate.registry.change import Change, Registry
-from mythos_gate.registry.csvfile import InvalidFile
 from mythos_gate.registry.imports import Summary
+from mythos_gate.registry.kind import InvalidFile
 from mythos_gate.settings import root
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

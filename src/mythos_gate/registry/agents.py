@@ -1,7 +1,8 @@
 """Agents: non-human identities, each with one human sponsor of the same organization."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import Column, Kind, Part, count, country, many, name, one_of, slug, text, time
+from mythos_gate.registry.columns import count, country, many, name, one_of, slug, text, time
+from mythos_gate.registry.kind import Column, Kind, Part
 from mythos_gate.terms import AgentStatus
 
 AGENTS = Kind(

@@ -1,7 +1,8 @@
 """Authorities and the models that they answer for."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import Column, Kind, Part, count, many, name, one_of, slug, text, version
+from mythos_gate.registry.columns import count, many, name, one_of, slug, text, version
+from mythos_gate.registry.kind import Column, Kind, Part
 from mythos_gate.terms import AuthorityKind
 
 AUTHORITIES = Kind(

@@ -1,20 +1,8 @@
 """Break-glass: an incident, its approvers, and how long it passes what may be passed."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import (
-    After,
-    Column,
-    Findings,
-    Kind,
-    Part,
-    Record,
-    Row,
-    label,
-    many,
-    name,
-    slug,
-    time,
-)
+from mythos_gate.registry.columns import label, many, name, slug, time
+from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
 from mythos_gate.registry.people import approver, local
 
 

@@ -1,21 +1,8 @@
 """Directives: an authority's orders that suspend model versions for a class."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import (
-    After,
-    Column,
-    Findings,
-    Kind,
-    Part,
-    Record,
-    Row,
-    label,
-    many,
-    one_of,
-    slug,
-    time,
-    version,
-)
+from mythos_gate.registry.columns import label, many, one_of, slug, time, version
+from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
 from mythos_gate.terms import DirectiveClass
 
 

@@ -1,7 +1,8 @@
 """Endpoints: enrolled machines, each of one organization."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import Column, Kind, Part, flag, name, one_of, slug, text
+from mythos_gate.registry.columns import flag, name, one_of, slug, text
+from mythos_gate.registry.kind import Column, Kind, Part
 from mythos_gate.terms import EndpointStatus
 
 ENDPOINTS = Kind(

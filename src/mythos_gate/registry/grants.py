@@ -4,17 +4,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from mythos_gate import tables
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.csvfile import (
-    After,
-    Bad,
-    Clock,
-    Column,
-    Findings,
-    Kind,
-    Part,
-    Record,
-    Row,
-    Written,
+from mythos_gate.registry.columns import (
     allowed_country,
     count,
     flag,
@@ -28,6 +18,7 @@ from mythos_gate.registry.csvfile import (
     time,
     version,
 )
+from mythos_gate.registry.kind import After, Bad, Clock, Column, Findings, Kind, Part, Record, Row, Written
 from mythos_gate.terms import ForeignNationals, GrantStatus, NationalityBasis
 
 MACAU = "MO"  # in no group that could be excluded in its place

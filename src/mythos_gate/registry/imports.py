@@ -21,10 +21,10 @@ from mythos_gate.registry.agents import AGENTS
 from mythos_gate.registry.authorities import AUTHORITIES, MODELS
 from mythos_gate.registry.break_glass import BREAK_GLASS
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.csvfile import Clock, Kind, Part, Problems, Record, Row
 from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.endpoints import ENDPOINTS
 from mythos_gate.registry.grants import GRANTS
+from mythos_gate.registry.kind import Clock, Kind, Part, Problems, Record, Row
 from mythos_gate.registry.organizations import ORGANIZATIONS
 from mythos_gate.registry.ownership import OWNERSHIPS
 from mythos_gate.registry.people import PEOPLE

@@ -9,8 +9,9 @@ from mythos_gate import tables
 from mythos_gate.audit.entry import canonical
 from mythos_gate.registry import csvfile, imports
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.csvfile import Bad, Clock, Column, Kind, Problems, Record, Row, group, label, one_of, text
+from mythos_gate.registry.columns import group, label, one_of, text
 from mythos_gate.registry.imports import Outcome, Summary
+from mythos_gate.registry.kind import Bad, Clock, Column, Kind, Problems, Record, Row
 from mythos_gate.terms import Treatment
 
 # Without these a set cannot be right: the United States, and those under embargo.

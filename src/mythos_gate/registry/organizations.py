@@ -1,7 +1,8 @@
 """Organizations: who they are, and whom they belong to."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import Column, Kind, Part, any_country, country, flag, one_of, slug, text
+from mythos_gate.registry.columns import any_country, country, flag, one_of, slug, text
+from mythos_gate.registry.kind import Column, Kind, Part
 from mythos_gate.terms import OrganizationStatus
 
 ORGANIZATIONS = Kind(

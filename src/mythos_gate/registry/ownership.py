@@ -1,7 +1,8 @@
 """Ownership: who owns how much of an organization. What a file says of an organization is all that holds."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import Column, Kind, Part, flag, percent, slug, text
+from mythos_gate.registry.columns import flag, percent, slug, text
+from mythos_gate.registry.kind import Column, Kind, Part
 
 OWNERSHIPS = Kind(
     name="ownerships",

@@ -7,18 +7,7 @@ from datetime import date
 from mythos_gate import tables
 from mythos_gate.registry import seats
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.csvfile import (
-    After,
-    Bad,
-    Clock,
-    Column,
-    Country,
-    Findings,
-    Kind,
-    Part,
-    Record,
-    Row,
-    Written,
+from mythos_gate.registry.columns import (
     any_country,
     country,
     day,
@@ -32,6 +21,7 @@ from mythos_gate.registry.csvfile import (
     text,
     time,
 )
+from mythos_gate.registry.kind import After, Bad, Clock, Column, Country, Findings, Kind, Part, Record, Row, Written
 from mythos_gate.registry.nationality import commit
 from mythos_gate.terms import Employment, NationalityKind, PersonStatus, UsBasis, UsPerson
 

@@ -1,7 +1,8 @@
 """Screenings: what a provider found about a person, or, without one, about the organization itself."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import Column, Kind, Part, Row, label, name, one_of, slug, time
+from mythos_gate.registry.columns import label, name, one_of, slug, time
+from mythos_gate.registry.kind import Column, Kind, Part, Row
 from mythos_gate.terms import ScreeningStatus
 
 

@@ -3,20 +3,8 @@
 from datetime import datetime
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import (
-    After,
-    Clock,
-    Column,
-    Findings,
-    Kind,
-    Part,
-    Record,
-    Row,
-    flag,
-    label,
-    one_of,
-    reference,
-)
+from mythos_gate.registry.columns import flag, label, one_of, reference
+from mythos_gate.registry.kind import After, Clock, Column, Findings, Kind, Part, Record, Row
 from mythos_gate.terms import StopScope
 
 # The table in which a scope's target is on record; for everything there is none.

@@ -1,7 +1,8 @@
 """Switches: rules that are in force from one instant to another."""
 
 from mythos_gate import tables
-from mythos_gate.registry.csvfile import After, Column, Findings, Kind, Part, Record, Row, one_of, time
+from mythos_gate.registry.columns import one_of, time
+from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
 from mythos_gate.terms import Switch
 
 

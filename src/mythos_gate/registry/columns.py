@@ -1,0 +1,176 @@
+"""How a field is read: from the text that somebody wrote to a value, or to what is wrong and how to mend it. Pure."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import pycountry
+
+from mythos_gate.countries import normalise
+from mythos_gate.registry.kind import Bad, Clock, Country, Parser
+
+LONGEST_NAME = 128
+
+NAME = re.compile(r"[A-Za-z0-9._@+-]+")
+SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+REFERENCE = re.compile(rf"({SLUG.pattern}/)?{NAME.pattern}")
+FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
+RELATIVE = re.compile(r"now(?:([+-])(\d{1,6})([dhm]))?", re.IGNORECASE)
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+PERCENT = re.compile(r"\d{1,3}([.,]\d{1,6})?")
+VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})")
+GROUP = re.compile(r"[A-E](:[1-9])?")
+COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries) | {"XK"}
+
+
+def text(value: str, _: Clock) -> str:
+    return value
+
+
+def label(value: str, _: Clock) -> str:
+    """A short text: the number of an instrument or an incident."""
+    if len(value) > LONGEST_NAME:
+        raise Bad(f"is longer than {LONGEST_NAME} characters", "shorten it")
+    return value
+
+
+def name(value: str, clock: Clock) -> str:
+    """An id that somebody else gives: of a person, an agent, a capability."""
+    return _matching(NAME, label(value, clock), "use letters, digits and . _ @ + - only")
+
+
+def slug(value: str, _: Clock) -> str:
+    remedy = "use 1 to 63 lower-case letters, digits and . _ -, the first a letter or digit"
+    return _matching(SLUG, value, remedy)
+
+
+def reference(value: str, _: Clock) -> str:
+    """A name that may say of which organization: `acme/p-17`."""
+    remedy = "use a name, or ORGANIZATION/EXTERNAL_ID"
+    return _matching(REFERENCE, value if len(value) <= LONGEST_NAME + 64 else "", remedy)
+
+
+def _matching(pattern: re.Pattern[str], value: str, remedy: str) -> str:
+    if not pattern.fullmatch(value):
+        raise Bad("cannot be used as a name here", remedy)
+    return value
+
+
+def email(value: str, _: Clock) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        raise Bad("is no e-mail address", "use name@example.com")
+    return value
+
+
+def flag(value: str, _: Clock) -> bool:
+    if value.lower() not in FLAGS:
+        raise Bad("is neither yes nor no", "use yes, no, true, false, 1 or 0")
+    return FLAGS[value.lower()]
+
+
+def count(value: str, _: Clock) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise Bad("is no whole number from 0", "use digits only, at most nine")
+    return int(value)
+
+
+def percent(value: str, _: Clock) -> Decimal:
+    number = Decimal(value.replace(",", ".")) if PERCENT.fullmatch(value) else Decimal(0)
+    if not 0 < number <= 100:
+        raise Bad("is no percentage", "use a number above 0, at most 100")
+    return number
+
+
+def sha256(value: str, _: Clock) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value.lower()):
+        raise Bad("is no SHA-256", "use 64 hexadecimal digits")
+    return value.lower()
+
+
+def version(value: str, _: Clock) -> str:
+    if VERSION.fullmatch(value):
+        return value
+    major_minor = ".".join(value.split(".")[:2])
+    longer = VERSION.fullmatch(major_minor)
+    remedy = f"use {major_minor}, which names every {major_minor}.x" if longer else "use MAJOR.MINOR, like 5.1"
+    raise Bad("is no major.minor version", remedy)
+
+
+def group(value: str, _: Clock) -> str:
+    """A BIS country group."""
+    if not GROUP.fullmatch(value.upper()):
+        raise Bad("is no country group", "use a group like D:5 or E:1")
+    return value.upper()
+
+
+def time(value: str, clock: Clock) -> datetime:
+    """RFC 3339 with an offset, a date (midnight UTC), or relative to now where that is allowed."""
+    relative = RELATIVE.fullmatch(value)
+    if relative and not clock.relative:
+        raise Bad("is a relative time", "use a date like 2026-01-31")
+    try:
+        if relative:
+            sign, number, unit = relative.groups(default="")
+            return clock.now + (UNITS[unit.lower()] * int(sign + number) if unit else timedelta())
+        if DAY.fullmatch(value):
+            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        if TIME.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Bad("is no time", "use a date like 2026-01-31, or 2026-01-31T18:00:00Z with an offset")
+
+
+def day(value: str, _: Clock) -> date:
+    try:
+        if DAY.fullmatch(value):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    raise Bad("is no date", "use a date like 2026-01-31")
+
+
+def one_of(vocabulary: type[StrEnum]) -> Parser:
+    def parse(value: str, _: Clock) -> StrEnum:
+        try:
+            return vocabulary(value.lower())
+        except ValueError:
+            raise Bad("is not one of the values", f"use {', '.join(vocabulary)}") from None
+
+    return parse
+
+
+def many(parse: Parser) -> Parser:
+    """A list, separated by `;` or `|`; what is named twice counts once."""
+
+    def entries(value: str, clock: Clock) -> list[Any]:
+        found = []
+        for entry in filter(None, (part.strip() for part in re.split("[;|]", value))):
+            try:
+                found.append(parse(entry, clock))
+            except Bad as bad:
+                raise Bad(bad.what, bad.remedy, entry) from None
+        return list(dict.fromkeys(found))
+
+    return entries
+
+
+def country(value: str, _: Clock) -> Country:
+    """A country of today."""
+    code = normalise(value)
+    if code not in COUNTRIES:
+        raise Bad("is no country", "use an ISO 3166 code or an English name")
+    return Country(str(code), value)
+
+
+def any_country(value: str, _: Clock) -> Country:
+    """Whatever was written: what is no country that we know denies later."""
+    return Country(normalise(value) or value, value)
+
+
+def allowed_country(value: str, clock: Clock) -> str:
+    return value if value == "*" else country(value, clock).code
