@@ -20,6 +20,8 @@ def upgrade() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
         sa.CheckConstraint("kind IN ('vendor', 'government')", name=op.f("ck_authorities_kind")),
+        sa.CheckConstraint("slug ~ '^[a-z0-9][a-z0-9._-]{0,62}$'", name=op.f("ck_authorities_slug")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_authorities_created_at_finite")),
         sa.CheckConstraint("organization_cap >= 0", name=op.f("ck_authorities_organization_cap")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_authorities")),
         sa.UniqueConstraint("slug", name=op.f("uq_authorities_slug")),
@@ -34,7 +36,9 @@ def upgrade() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
         sa.CheckConstraint("kind IN ('person', 'service')", name=op.f("ck_callers_kind")),
+        sa.CheckConstraint("name <> ''", name=op.f("ck_callers_name")),
         sa.CheckConstraint("roles <@ ARRAY['gateway', 'compliance', 'auditor']::text[]", name=op.f("ck_callers_roles")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_callers_created_at_finite")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_callers")),
         sa.UniqueConstraint("name", name=op.f("uq_callers_name")),
     )
@@ -46,6 +50,8 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_data_sets_created_at_finite")),
+        sa.CheckConstraint("isfinite(reviewed_at)", name=op.f("ck_data_sets_reviewed_at_finite")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_data_sets")),
     )
     op.create_table(
@@ -79,9 +85,11 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint("slug ~ '^[a-z0-9][a-z0-9._-]{0,62}$'", name=op.f("ck_organizations_slug")),
         sa.CheckConstraint(
             "status IN ('prospect', 'active', 'suspended', 'terminated')", name=op.f("ck_organizations_status")
         ),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_organizations_created_at_finite")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_organizations")),
         sa.UniqueConstraint("slug", name=op.f("uq_organizations_slug")),
     )
@@ -89,7 +97,7 @@ def upgrade() -> None:
         "policy_revisions",
         sa.Column("number", sa.Integer(), sa.Identity(always=True), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("files", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("files", postgresql.JSONB(), nullable=False),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
@@ -119,6 +127,8 @@ def upgrade() -> None:
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("name IN ('affiliates_rule')", name=op.f("ck_switches_name")),
         sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_switches_window")),
+        sa.CheckConstraint("isfinite(ends_at)", name=op.f("ck_switches_ends_at_finite")),
+        sa.CheckConstraint("isfinite(starts_at)", name=op.f("ck_switches_starts_at_finite")),
         sa.PrimaryKeyConstraint("name", "starts_at", name=op.f("pk_switches")),
     )
     op.create_table(
@@ -141,6 +151,9 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_api_keys_created_at_finite")),
+        sa.CheckConstraint("isfinite(expires_at)", name=op.f("ck_api_keys_expires_at_finite")),
+        sa.CheckConstraint("isfinite(revoked_at)", name=op.f("ck_api_keys_revoked_at_finite")),
         sa.CheckConstraint("octet_length(hash) = 32", name=op.f("ck_api_keys_hash")),
         sa.ForeignKeyConstraint(["caller_id"], ["callers.id"], name=op.f("fk_api_keys_caller_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
@@ -157,7 +170,9 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._@+-]{1,128}$'", name=op.f("ck_endpoints_external_id")),
         sa.CheckConstraint("status IN ('active', 'retired')", name=op.f("ck_endpoints_status")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_endpoints_created_at_finite")),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_endpoints_organization_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_endpoints")),
         sa.UniqueConstraint("organization_id", "external_id", name=op.f("uq_endpoints_organization_id_external_id")),
@@ -191,6 +206,12 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint(
+            "cardinality(versions) = 0 OR array_to_string(versions, '|', '') ~ '^(0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5})([|](0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5}))*$'",
+            name=op.f("ck_models_versions"),
+        ),
+        sa.CheckConstraint("id ~ '^[a-z0-9][a-z0-9._-]{0,62}$'", name=op.f("ck_models_id")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_models_created_at_finite")),
         sa.ForeignKeyConstraint(["authority_id"], ["authorities.id"], name=op.f("fk_models_authority_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
     )
@@ -204,6 +225,7 @@ def upgrade() -> None:
             "status IN ('clear', 'false_positive', 'pending', 'true_match', 'incomplete')",
             name=op.f("ck_organization_screenings_status"),
         ),
+        sa.CheckConstraint("isfinite(screened_at)", name=op.f("ck_organization_screenings_screened_at_finite")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_organization_screenings_organization_id")
         ),
@@ -241,7 +263,11 @@ def upgrade() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
         sa.CheckConstraint("employment IN ('employee', 'contractor', 'ended')", name=op.f("ck_people_employment")),
+        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._@+-]{1,128}$'", name=op.f("ck_people_external_id")),
         sa.CheckConstraint("status IN ('active', 'suspended')", name=op.f("ck_people_status")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_people_created_at_finite")),
+        sa.CheckConstraint("isfinite(review_due)", name=op.f("ck_people_review_due_finite")),
+        sa.CheckConstraint("isfinite(training_expires)", name=op.f("ck_people_training_expires_finite")),
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_people_organization_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_people")),
         sa.UniqueConstraint("organization_id", "external_id", name=op.f("uq_people_organization_id_external_id")),
@@ -277,8 +303,11 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint("external_id ~ '^[A-Za-z0-9._@+-]{1,128}$'", name=op.f("ck_agents_external_id")),
         sa.CheckConstraint("status IN ('active', 'suspended', 'revoked')", name=op.f("ck_agents_status")),
         sa.CheckConstraint("depth >= 0", name=op.f("ck_agents_depth")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_agents_created_at_finite")),
+        sa.CheckConstraint("isfinite(expires_at)", name=op.f("ck_agents_expires_at_finite")),
         sa.ForeignKeyConstraint(
             ["organization_id", "sponsor_id"],
             ["people.organization_id", "people.id"],
@@ -308,6 +337,8 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("incident <> ''", name=op.f("ck_break_glasses_incident")),
         sa.CheckConstraint("expires_at > opened_at", name=op.f("ck_break_glasses_window")),
+        sa.CheckConstraint("isfinite(expires_at)", name=op.f("ck_break_glasses_expires_at_finite")),
+        sa.CheckConstraint("isfinite(opened_at)", name=op.f("ck_break_glasses_opened_at_finite")),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_break_glasses_model_id")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_break_glasses_organization_id")
@@ -330,7 +361,14 @@ def upgrade() -> None:
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
         sa.CheckConstraint("applies_to IN ('all', 'foreign_persons_or_abroad')", name=op.f("ck_directives_applies_to")),
+        sa.CheckConstraint(
+            "cardinality(versions) = 0 OR array_to_string(versions, '|', '') ~ '^(0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5})([|](0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5}))*$'",
+            name=op.f("ck_directives_versions"),
+        ),
         sa.CheckConstraint("ends_at > starts_at", name=op.f("ck_directives_window")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_directives_created_at_finite")),
+        sa.CheckConstraint("isfinite(ends_at)", name=op.f("ck_directives_ends_at_finite")),
+        sa.CheckConstraint("isfinite(starts_at)", name=op.f("ck_directives_starts_at_finite")),
         sa.ForeignKeyConstraint(["authority_id"], ["authorities.id"], name=op.f("fk_directives_authority_id")),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_directives_model_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_directives")),
@@ -347,6 +385,7 @@ def upgrade() -> None:
             name=op.f("ck_export_assessments_us_basis"),
         ),
         sa.CheckConstraint("us_person IN ('yes', 'no', 'unknown')", name=op.f("ck_export_assessments_us_person")),
+        sa.CheckConstraint("isfinite(evidence_expires)", name=op.f("ck_export_assessments_evidence_expires_finite")),
         sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_export_assessments_person_id")),
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_export_assessments")),
     )
@@ -375,6 +414,18 @@ def upgrade() -> None:
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
+        sa.CheckConstraint(
+            "cardinality(allowed_countries) = 0 OR array_to_string(allowed_countries, '|', '') ~ '^([A-Z]{2}|[*])([|]([A-Z]{2}|[*]))*$'",
+            name=op.f("ck_grants_allowed_countries"),
+        ),
+        sa.CheckConstraint(
+            "cardinality(excluded_groups) = 0 OR array_to_string(excluded_groups, '|', '') ~ '^([A-E](:[1-9])?|MO)([|]([A-E](:[1-9])?|MO))*$'",
+            name=op.f("ck_grants_excluded_groups"),
+        ),
+        sa.CheckConstraint(
+            "cardinality(versions) = 0 OR array_to_string(versions, '|', '') ~ '^(0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5})([|](0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5}))*$'",
+            name=op.f("ck_grants_versions"),
+        ),
         sa.CheckConstraint("document_sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_grants_document_sha256")),
         sa.CheckConstraint(
             "foreign_nationals IN ('none', 'listed', 'all_except')", name=op.f("ck_grants_foreign_nationals")
@@ -384,6 +435,9 @@ def upgrade() -> None:
             name=op.f("ck_grants_nationality_basis"),
         ),
         sa.CheckConstraint("status IN ('draft', 'active', 'suspended', 'revoked')", name=op.f("ck_grants_status")),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_grants_created_at_finite")),
+        sa.CheckConstraint("isfinite(not_after)", name=op.f("ck_grants_not_after_finite")),
+        sa.CheckConstraint("isfinite(not_before)", name=op.f("ck_grants_not_before_finite")),
         sa.CheckConstraint("not_after > not_before", name=op.f("ck_grants_window")),
         sa.CheckConstraint("seat_cap >= 0", name=op.f("ck_grants_seat_cap")),
         sa.ForeignKeyConstraint(["authority_id"], ["authorities.id"], name=op.f("fk_grants_authority_id")),
@@ -391,6 +445,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_grants_organization_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_grants")),
         sa.UniqueConstraint("authority_id", "reference", name=op.f("uq_grants_authority_id_reference")),
+        sa.UniqueConstraint("organization_id", "id", name=op.f("uq_grants_organization_id_id")),
     )
     op.create_index(op.f("ix_grants_organization_id"), "grants", ["organization_id"], unique=False)
     op.create_table(
@@ -412,8 +467,21 @@ def upgrade() -> None:
         sa.Column("acquired", sa.Date(), nullable=True),
         sa.Column("ended", sa.Date(), nullable=True),
         sa.CheckConstraint("kind IN ('citizenship', 'permanent_residency')", name=op.f("ck_nationality_records_kind")),
+        sa.CheckConstraint("ended >= acquired", name=op.f("ck_nationality_records_window")),
+        sa.CheckConstraint("isfinite(acquired)", name=op.f("ck_nationality_records_acquired_finite")),
+        sa.CheckConstraint("isfinite(ended)", name=op.f("ck_nationality_records_ended_finite")),
         sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_nationality_records_person_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nationality_records")),
+        sa.UniqueConstraint(
+            "person_id",
+            "kind",
+            "country",
+            "country_text",
+            "acquired",
+            "ended",
+            name=op.f("uq_nationality_records_person_id_kind_country_country_text_acquired_ended"),
+            postgresql_nulls_not_distinct=True,
+        ),
     )
     op.create_index(op.f("ix_nationality_records_person_id"), "nationality_records", ["person_id"], unique=False)
     op.create_table(
@@ -426,6 +494,7 @@ def upgrade() -> None:
             "status IN ('clear', 'false_positive', 'pending', 'true_match', 'incomplete')",
             name=op.f("ck_person_screenings_status"),
         ),
+        sa.CheckConstraint("isfinite(screened_at)", name=op.f("ck_person_screenings_screened_at_finite")),
         sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_person_screenings_person_id")),
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person_screenings")),
     )
@@ -454,6 +523,8 @@ def upgrade() -> None:
             "scope IN ('everything', 'authority', 'model', 'organization', 'person', 'endpoint')",
             name=op.f("ck_stops_scope"),
         ),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_stops_created_at_finite")),
+        sa.CheckConstraint("isfinite(lifted_at)", name=op.f("ck_stops_lifted_at_finite")),
         sa.ForeignKeyConstraint(["authority_id"], ["authorities.id"], name=op.f("fk_stops_authority_id")),
         sa.ForeignKeyConstraint(["endpoint_id"], ["endpoints.id"], name=op.f("fk_stops_endpoint_id")),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_stops_model_id")),
@@ -464,6 +535,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_stops_endpoint_id"), "stops", ["endpoint_id"], unique=False)
     op.create_index(op.f("ix_stops_organization_id"), "stops", ["organization_id"], unique=False)
     op.create_index(op.f("ix_stops_person_id"), "stops", ["person_id"], unique=False)
+    op.create_index(
+        "uq_stops_standing",
+        "stops",
+        ["scope", "authority_id", "model_id", "organization_id", "person_id", "endpoint_id", "incident"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("lifted_at IS NULL"),
+    )
     op.create_table(
         "directive_exemptions",
         sa.Column("directive_id", sa.Text(), nullable=False),
@@ -478,10 +557,20 @@ def upgrade() -> None:
         "grant_listed_people",
         sa.Column("grant_id", sa.Text(), nullable=False),
         sa.Column("person_id", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["grant_id"], ["grants.id"], name=op.f("fk_grant_listed_people_grant_id")),
-        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_grant_listed_people_person_id")),
+        sa.Column("organization_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "grant_id"],
+            ["grants.organization_id", "grants.id"],
+            name=op.f("fk_grant_listed_people_organization_id_grant_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "person_id"],
+            ["people.organization_id", "people.id"],
+            name=op.f("fk_grant_listed_people_organization_id_person_id"),
+        ),
         sa.PrimaryKeyConstraint("grant_id", "person_id", name=op.f("pk_grant_listed_people")),
     )
+    op.create_index(op.f("ix_grant_listed_people_person_id"), "grant_listed_people", ["person_id"], unique=False)
     op.create_table(
         "seat_counts",
         sa.Column("grant_id", sa.Text(), nullable=False),
@@ -494,11 +583,21 @@ def upgrade() -> None:
         "seats",
         sa.Column("grant_id", sa.Text(), nullable=False),
         sa.Column("person_id", sa.Text(), nullable=False),
+        sa.Column("organization_id", sa.Text(), nullable=False),
         sa.Column(
             "claimed_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
-        sa.ForeignKeyConstraint(["grant_id"], ["grants.id"], name=op.f("fk_seats_grant_id")),
-        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_seats_person_id")),
+        sa.CheckConstraint("isfinite(claimed_at)", name=op.f("ck_seats_claimed_at_finite")),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "grant_id"],
+            ["grants.organization_id", "grants.id"],
+            name=op.f("fk_seats_organization_id_grant_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "person_id"],
+            ["people.organization_id", "people.id"],
+            name=op.f("fk_seats_organization_id_person_id"),
+        ),
         sa.PrimaryKeyConstraint("grant_id", "person_id", name=op.f("pk_seats")),
     )
     op.create_index(op.f("ix_seats_person_id"), "seats", ["person_id"], unique=False)
@@ -508,16 +607,23 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_seats_person_id"), table_name="seats")
     op.drop_table("seats")
     op.drop_table("seat_counts")
+    op.drop_index(op.f("ix_grant_listed_people_person_id"), table_name="grant_listed_people")
     op.drop_table("grant_listed_people")
     op.drop_table("directive_exemptions")
+    op.drop_index(
+        "uq_stops_standing",
+        table_name="stops",
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=sa.text("lifted_at IS NULL"),
+    )
     op.drop_index(op.f("ix_stops_person_id"), table_name="stops")
     op.drop_index(op.f("ix_stops_organization_id"), table_name="stops")
     op.drop_index(op.f("ix_stops_endpoint_id"), table_name="stops")
     op.drop_table("stops")
     op.drop_table("person_screenings")
     op.drop_index(op.f("ix_nationality_records_person_id"), table_name="nationality_records")
-    op.drop_table("nationality_commitments")
     op.drop_table("nationality_records")
+    op.drop_table("nationality_commitments")
     op.drop_index(op.f("ix_grants_organization_id"), table_name="grants")
     op.drop_table("grants")
     op.drop_table("export_assessments")

@@ -10,6 +10,8 @@ ORGANIZATION = "ARRAY['organization:' || r.organization_id]"
 PERSON = "ARRAY['person:' || r.person_id]"
 GLOBAL = "ARRAY['global']"
 KEPT = {
+    "authorities": ("id", GLOBAL),
+    "models": ("id", GLOBAL),
     "organizations": ("id", "ARRAY['organization:' || r.id, 'organization-name:' || r.slug]"),
     "ownerships": ("organization_id, owner", ORGANIZATION),
     "organization_screenings": ("organization_id", ORGANIZATION),
@@ -35,12 +37,11 @@ KEPT = {
     ),
     "break_glasses": ("id", ORGANIZATION),
     "switches": ("name, starts_at", GLOBAL),
+    "data_sets": ("id", GLOBAL),
     "programme": ("one", GLOBAL),
     "callers": ("id", "ARRAY['caller:' || r.id]"),
     "api_keys": ("id", "ARRAY['key:' || r.id]"),
 }
-# Read by decisions as well, but of these no past version is asked for.
-TOUCHING = {"authorities": GLOBAL, "models": GLOBAL, "data_sets": GLOBAL}
 NATIONALITY = ("export_assessments", "nationality_records")
 WRITABLE = (
     "authorities", "models", "organizations", "ownerships", "organization_screenings", "grants", "directives",
@@ -168,8 +169,13 @@ $$;
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'the log is append-only' USING ERRCODE = 'insufficient_privilege';
+  RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
 END $$;
+-- Named by their content, so nothing of them ever changes.
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON policy_revisions FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON jurisdictions FOR EACH ROW EXECUTE FUNCTION refuse_change();
+ALTER TABLE policy_revisions ENABLE ALWAYS TRIGGER append_only;
+ALTER TABLE jurisdictions ENABLE ALWAYS TRIGGER append_only;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON log_entries FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON log_entries FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 ALTER TABLE log_entries ENABLE ALWAYS TRIGGER append_only;
@@ -226,12 +232,19 @@ END $$;
 GRANTS = """
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC;
 GRANT USAGE ON SCHEMA {schema} TO mythos_gate_service, mythos_gate_reader;
-GRANT SELECT, INSERT, UPDATE ON {writable} TO mythos_gate_service;
-GRANT DELETE ON {replaceable} TO mythos_gate_service;
+GRANT SELECT, INSERT, UPDATE ON {writable} TO mythos_gate_compliance;
+GRANT DELETE ON {replaceable} TO mythos_gate_compliance;
+GRANT SELECT ON {judged} TO mythos_gate_service;
+GRANT SELECT (id, organization_id, external_id, status, employment, training_expires, acceptable_use,
+  technology_control_plan, requested_by, review_due) ON people TO mythos_gate_service;
 GRANT SELECT ON revision, revision_stamps, touched TO mythos_gate_service, mythos_gate_reader;
 GRANT INSERT (id, at, type, writer, n, leaf, body) ON log_entries TO mythos_gate_service;
-GRANT EXECUTE ON FUNCTION bump_revision, make_log_partitions, log_partitions_ahead, export_assessment
-  TO mythos_gate_service;
+GRANT EXECUTE ON FUNCTION export_assessment TO mythos_gate_service;
+GRANT EXECUTE ON FUNCTION bump_revision, make_log_partitions, log_partitions_ahead TO mythos_gate_compliance;
+-- The PDP writes as itself: entries of the registry come from bump_revision alone.
+ALTER TABLE log_entries ENABLE ROW LEVEL SECURITY;
+CREATE POLICY pdp ON log_entries FOR INSERT TO mythos_gate_service WITH CHECK (writer LIKE 'pdp-%');
+CREATE POLICY reader ON log_entries FOR SELECT TO mythos_gate_reader USING (true);
 GRANT SELECT ON {readable}, log_entries TO mythos_gate_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON export_assessments, nationality_records, nationality_commitments TO mythos_gate_compliance;
 GRANT SELECT ON export_assessments_history, nationality_records_history TO mythos_gate_compliance;
@@ -268,18 +281,20 @@ def upgrade() -> None:
         )
         run(f"CREATE UNIQUE INDEX ix_{table}_history_open ON {table}_history ({primary_key}) WHERE upper_inf(valid)")
     run(FUNCTIONS)
-    for table, keys in [*((table, keys) for table, (_, keys) in KEPT.items()), *TOUCHING.items()]:
+    for table, (primary_key, keys) in KEPT.items():
         run(_trigger("touch", table, keys))
-    for table, (primary_key, _) in KEPT.items():
         run(_trigger("keep", table, primary_key))
     run("INSERT INTO programme_history SELECT *, tstzrange(clock_timestamp(), NULL) FROM programme")
     run(ROLES)
     schema = run("SELECT quote_ident(current_schema())")[0][0]
     past = [f"{table}_history" for table in KEPT if table not in NATIONALITY]
-    readable = ", ".join([table for table in WRITABLE if table != "api_keys"] + past)
     run(
         GRANTS.format(
-            schema=schema, writable=", ".join(WRITABLE), replaceable=", ".join(REPLACEABLE), readable=readable
+            schema=schema,
+            writable=", ".join(WRITABLE),
+            replaceable=", ".join(REPLACEABLE),
+            judged=", ".join(table for table in WRITABLE if table != "people"),
+            readable=", ".join([table for table in WRITABLE if table != "api_keys"] + past),
         )
     )
 
@@ -299,14 +314,16 @@ def _trigger(name: str, table: str, argument: str) -> str:
 
 
 def downgrade() -> None:
-    for table in [*KEPT, *TOUCHING]:
+    for table in KEPT:
         for operation in ("insert", "update", "delete"):
-            run(f"DROP TRIGGER IF EXISTS keep_{operation} ON {table}; DROP TRIGGER touch_{operation} ON {table}")
+            run(f"DROP TRIGGER keep_{operation} ON {table}; DROP TRIGGER touch_{operation} ON {table}")
     for table in KEPT:
         run(f"DROP TABLE {table}_history")
     run(
         "DROP TRIGGER stamped ON touched; DROP TRIGGER append_only ON log_entries;"
-        "DROP TRIGGER no_truncate ON log_entries;"
+        "DROP TRIGGER no_truncate ON log_entries; DROP TRIGGER append_only ON policy_revisions;"
+        "DROP TRIGGER append_only ON jurisdictions; DROP POLICY pdp ON log_entries; DROP POLICY reader ON log_entries;"
+        "ALTER TABLE log_entries DISABLE ROW LEVEL SECURITY;"
         "DO $$ DECLARE name text; BEGIN FOR name IN SELECT inhrelid::regclass::text FROM pg_inherits"
         " WHERE inhparent = 'log_entries'::regclass LOOP EXECUTE 'DROP TABLE ' || name; END LOOP; END $$;"
         "DROP FUNCTION touch_keys, touch, keep, refuse_unstamped, bump_revision, export_assessment, refuse_change,"

@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSTZRANGE
+from sqlalchemy.schema import SchemaItem
 
 from mythos_gate import terms
 
@@ -42,6 +43,12 @@ metadata = MetaData(
 
 TIME = DateTime(timezone=True)
 TEXTS = ARRAY(Text)
+# A slash would make ORGANIZATION/EXTERNAL_ID ambiguous.
+SLUG = "[a-z0-9][a-z0-9._-]{0,62}"
+NAME = "[A-Za-z0-9._@+-]{1,128}"
+MAJOR_MINOR = "(0|[1-9][0-9]{0,5})[.](0|[1-9][0-9]{0,5})"
+GROUP = "([A-E](:[1-9])?|MO)"
+COUNTRY = "([A-Z]{2}|[*])"
 
 
 def _one_of(column: str, vocabulary: type[StrEnum]) -> CheckConstraint:
@@ -52,6 +59,16 @@ def _one_of(column: str, vocabulary: type[StrEnum]) -> CheckConstraint:
 def _within(column: str, values: list[str]) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} <@ ARRAY[{listed}]::text[]", name=column)
+
+
+def _matches(column: str, pattern: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} ~ '^{pattern}$'", name=column)
+
+
+def _each_matches(column: str, pattern: str) -> CheckConstraint:
+    """Every entry of a list; none may hold the separator."""
+    listed = f"array_to_string({column}, '|', '')"
+    return CheckConstraint(f"cardinality({column}) = 0 OR {listed} ~ '^{pattern}([|]{pattern})*$'", name=column)
 
 
 def _created() -> Column[object]:
@@ -69,6 +86,7 @@ authorities = Table(
     Column("kind", Text, nullable=False),
     Column("organization_cap", Integer),
     _created(),
+    _matches("slug", SLUG),
     _one_of("kind", terms.AuthorityKind),
     CheckConstraint("organization_cap >= 0", name="organization_cap"),
 )
@@ -82,6 +100,8 @@ models = Table(
     Column("versions", TEXTS, nullable=False),
     Column("capabilities", TEXTS, nullable=False),
     _created(),
+    _matches("id", SLUG),
+    _each_matches("versions", MAJOR_MINOR),
 )
 
 # --- organizations and their instruments ----------------------------------------------------------------------
@@ -101,6 +121,7 @@ organizations = Table(
     Column("status_reason", Text),
     Column("ownership_change_pending", Boolean, nullable=False, server_default=text("false")),
     _created(),
+    _matches("slug", SLUG),
     _one_of("status", terms.OrganizationStatus),
 )
 
@@ -150,6 +171,10 @@ grants = Table(
     Column("seat_cap", Integer),
     _created(),
     UniqueConstraint("authority_id", "reference"),
+    UniqueConstraint("organization_id", "id"),
+    _each_matches("versions", MAJOR_MINOR),
+    _each_matches("excluded_groups", GROUP),
+    _each_matches("allowed_countries", COUNTRY),
     _one_of("status", terms.GrantStatus),
     _one_of("foreign_nationals", terms.ForeignNationals),
     _one_of("nationality_basis", terms.NationalityBasis),
@@ -171,6 +196,7 @@ directives = Table(
     Column("ends_at", TIME),
     _created(),
     UniqueConstraint("authority_id", "reference"),
+    _each_matches("versions", MAJOR_MINOR),
     _one_of("applies_to", terms.DirectiveClass),
     CheckConstraint("ends_at > starts_at", name="window"),
 )
@@ -204,6 +230,7 @@ people = Table(
     Column("review_due", TIME),
     _created(),
     UniqueConstraint("organization_id", "external_id"),
+    _matches("external_id", NAME),
     UniqueConstraint("organization_id", "id"),
     _one_of("status", terms.PersonStatus),
     _one_of("employment", terms.Employment),
@@ -248,7 +275,11 @@ nationality_records = Table(
     Column("country_text", Text, nullable=False),
     Column("acquired", Date),
     Column("ended", Date),
+    UniqueConstraint(
+        "person_id", "kind", "country", "country_text", "acquired", "ended", postgresql_nulls_not_distinct=True
+    ),
     _one_of("kind", terms.NationalityKind),
+    CheckConstraint("ended >= acquired", name="window"),
 )
 
 # One row a change: opens the commitment that its log entry holds, and is erased with the records.
@@ -278,6 +309,7 @@ agents = Table(
     Column("depth", Integer),
     _created(),
     UniqueConstraint("organization_id", "external_id"),
+    _matches("external_id", NAME),
     # One human sponsor, of the same organization.
     ForeignKeyConstraint(["organization_id", "sponsor_id"], ["people.organization_id", "people.id"]),
     _one_of("status", terms.AgentStatus),
@@ -295,21 +327,28 @@ endpoints = Table(
     Column("attested", Boolean, nullable=False, server_default=text("false")),
     _created(),
     UniqueConstraint("organization_id", "external_id"),
+    _matches("external_id", NAME),
     _one_of("status", terms.EndpointStatus),
 )
 
-grant_listed_people = Table(
-    "grant_listed_people",
-    metadata,
-    Column("grant_id", ForeignKey("grants.id"), primary_key=True),
-    Column("person_id", ForeignKey("people.id"), primary_key=True),
-)
+
+def _grant_and_person() -> tuple[SchemaItem, ...]:
+    """Of one organization, both."""
+    return (
+        Column("grant_id", Text, primary_key=True),
+        Column("person_id", Text, primary_key=True, index=True),
+        Column("organization_id", Text, nullable=False),
+        ForeignKeyConstraint(["organization_id", "grant_id"], ["grants.organization_id", "grants.id"]),
+        ForeignKeyConstraint(["organization_id", "person_id"], ["people.organization_id", "people.id"]),
+    )
+
+
+grant_listed_people = Table("grant_listed_people", metadata, *_grant_and_person())
 
 seats = Table(
     "seats",
     metadata,
-    Column("grant_id", ForeignKey("grants.id"), primary_key=True),
-    Column("person_id", ForeignKey("people.id"), primary_key=True, index=True),
+    *_grant_and_person(),
     Column("claimed_at", TIME, nullable=False, server_default=func.clock_timestamp()),
 )
 
@@ -347,6 +386,20 @@ stops = Table(
         name="target",
     ),
     CheckConstraint("incident IS NOT NULL OR scope IN ('everything', 'authority', 'model')", name="incident"),
+    # Two incidents may lock one target; lifting the lock of one leaves the other's.
+    Index(
+        "uq_stops_standing",
+        "scope",
+        "authority_id",
+        "model_id",
+        "organization_id",
+        "person_id",
+        "endpoint_id",
+        "incident",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("lifted_at IS NULL"),
+    ),
 )
 
 break_glasses = Table(
@@ -434,6 +487,7 @@ callers = Table(
     Column("kind", Text, nullable=False),
     Column("roles", TEXTS, nullable=False),
     _created(),
+    CheckConstraint("name <> ''", name="name"),
     CheckConstraint("kind IN ('person', 'service')", name="kind"),
     _within("roles", list(terms.Role)),
 )
@@ -502,9 +556,9 @@ log_entries = Table(
 
 # What decisions rest on; of each row every version is kept with the time in which it held.
 KEPT = (
-    organizations, ownerships, organization_screenings, grants, directives, directive_exemptions, people, approvals,
-    person_screenings, export_assessments, nationality_records, agents, endpoints, grant_listed_people, seats, stops,
-    break_glasses, switches, programme, callers, api_keys,
+    authorities, models, organizations, ownerships, organization_screenings, grants, directives, directive_exemptions,
+    people, approvals, person_screenings, export_assessments, nationality_records, agents, endpoints,
+    grant_listed_people, seats, stops, break_glasses, switches, data_sets, programme, callers, api_keys,
 )  # fmt: skip
 
 
@@ -520,5 +574,10 @@ def _history(table: Table) -> Table:
         Index(f"ix_{table.name}_history_open", *keys, unique=True, postgresql_where=text("upper_inf(valid)")),
     )
 
+
+# Postgres knows times without end, Python does not: such a record could not be read.
+for _table in KEPT:
+    for _column in [each for each in _table.columns if isinstance(each.type, Date | DateTime)]:
+        _table.append_constraint(CheckConstraint(f"isfinite({_column.name})", name=f"{_column.name}_finite"))
 
 history = {table.name: _history(table) for table in KEPT}
