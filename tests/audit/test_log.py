@@ -11,7 +11,7 @@ import pytest
 
 from mythos_gate import db, revision
 from mythos_gate.audit.entry import PLACE, leaf_hash, template, uuid7
-from mythos_gate.audit.log import Committed, Committer, HighWater, Prepared
+from mythos_gate.audit.log import Committed, Committer, HighWater, Prepared, _Session
 from mythos_gate.db import DbRole
 from mythos_gate.errors import NotRecorded
 from tests.service import until
@@ -45,6 +45,16 @@ async def written(database):
     rows = await owner.fetch("SELECT writer, n, leaf, body FROM log_entries ORDER BY writer, n")
     await owner.close()
     return rows
+
+
+def openings(rows):
+    bodies = [json.loads(row["body"]) for row in rows]
+    return [body for body in bodies if body["type"] == "session_opened"]
+
+
+def decisions(rows):
+    bodies = [json.loads(row["body"]) for row in rows]
+    return [body for body in bodies if body["type"] == "decision"]
 
 
 def verify(rows):
@@ -88,10 +98,47 @@ async def test_an_entry_that_rests_on_a_touched_key_must_be_decided_again(databa
             committer.commit(prepared(known=n, keys=["person:per_1"])),
             committer.commit(prepared(known=n - 1, keys=["person:per_2"])),
         )
-    # Composed under n it was right; sharing a batch with an older one may cost it a second look, never an error.
-    assert (stale, other) == (Committed.STALE, Committed.YES)
-    assert fresh in Committed
-    assert all(json.loads(row["body"])["type"] != "decision" or row for row in await written(database))
+    # Composed under n it was right, but it shares a batch with an older one: that costs it a second look, no error.
+    assert (stale, fresh, other) == (Committed.STALE, Committed.STALE, Committed.YES)
+    assert len(decisions(await written(database))) == 1
+
+
+@pytest.mark.parametrize(
+    "over", [{"keys": ["person:per_2"]}, {"until": datetime(2026, 1, 1, tzinfo=UTC)}], ids=["touched", "expired"]
+)
+async def test_every_entry_of_a_batch_is_guarded(database, tmp_path, over):
+    async with committing(database, tmp_path) as committer:
+        await touch(database, "person:per_2")
+        good, bad = prepared(keys=["person:per_1"]), prepared(**over)
+        outcomes = await asyncio.gather(committer.commit(good), committer.commit(bad))
+    assert list(outcomes) == [Committed.YES, Committed.STALE]
+    assert len(await written(database)) == 2
+
+
+async def test_an_entry_that_others_hold_up_is_refused_after_three_tries(database, tmp_path):
+    """In each try its batch is shared with an entry that must be decided again."""
+    others: list[asyncio.Task[Committed]] = []
+
+    class Crowded(Failing):
+        async def fetchrow(self, *arguments):
+            row = await super().fetchrow(*arguments)
+            if len(others) < 5:
+                others.append(asyncio.create_task(committer.commit(stale())))
+                await asyncio.sleep(0)
+            return row
+
+    def stale():
+        return prepared(keys=["person:per_2"])
+
+    async def connect():
+        return Crowded(await db.connect(database, DbRole.SERVICE), [])
+
+    await touch(database, "person:per_2")
+    async with committing(database, tmp_path, connect) as committer:
+        outcomes = await asyncio.gather(committer.commit(prepared()), committer.commit(stale()), return_exceptions=True)
+        assert set(await asyncio.gather(*others)) == {Committed.STALE}
+    assert isinstance(outcomes[0], NotRecorded)
+    assert decisions(await written(database)) == []
 
 
 @pytest.mark.parametrize("key", [revision.GLOBAL, revision.EVERYTHING])
@@ -99,7 +146,7 @@ async def test_a_global_or_coarse_change_makes_every_entry_stale(database, tmp_p
     async with committing(database, tmp_path) as committer:
         await touch(database, key)
         assert await committer.commit(prepared(known=0)) is Committed.STALE
-    assert await written(database) == []
+    assert decisions(await written(database)) == []
 
 
 async def test_an_unrelated_change_does_not_matter(database, tmp_path):
@@ -112,7 +159,7 @@ async def test_an_entry_whose_time_is_over_is_not_written(database, tmp_path):
     async with committing(database, tmp_path) as committer:
         over = prepared(until=datetime.now(UTC) - timedelta(milliseconds=1))
         assert await committer.commit(over) is Committed.STALE
-    assert await written(database) == []
+    assert decisions(await written(database)) == []
 
 
 async def test_one_bad_entry_does_not_take_the_others_down(database, tmp_path):
@@ -141,53 +188,150 @@ async def test_a_client_that_hangs_up_does_not_cancel_the_others(database, tmp_p
 
 
 class Failing:
-    """A connection whose fetchrow fails once: before the statement was sent, or after it was carried out."""
+    """A connection whose statements fail as planned, one fault each: before it was sent, or after it was carried out."""
 
-    def __init__(self, connection, after):
-        self._connection, self._after = connection, after
-        self.failed = False
+    def __init__(self, connection, faults, openings=()):
+        self._connection, self._faults, self._openings = connection, faults, openings
 
     async def fetchrow(self, *arguments):
-        if not self.failed:
-            self.failed = True
-            if self._after:
-                await self._connection.fetchrow(*arguments)
-            raise ConnectionResetError("gone")
-        return await self._connection.fetchrow(*arguments)
+        return await self._done(self._faults, self._connection.fetchrow(*arguments))
+
+    async def execute(self, *arguments):
+        return await self._done(self._openings, self._connection.execute(*arguments))
+
+    async def _done(self, faults, statement):
+        after, error = faults.pop(0) if faults else (True, None)
+        answer = await statement if after else statement.close()
+        if error is not None:
+            raise error
+        return answer
 
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
 
-@pytest.mark.parametrize(
-    "after", [False, True], ids=["the write failed", "the write happened and we were told it failed"]
-)
-async def test_an_unknown_outcome_is_no_answer_and_a_new_session_says_so(database, tmp_path, after):
-    broken: list[Failing] = []
+def failing(database, *faults, openings=()):
+    """A `connect` whose connections share the plan."""
+    left, opening = list(faults), list(openings)
 
     async def connect():
-        connection = await db.connect(database, DbRole.SERVICE)
-        if not broken:
-            broken.append(Failing(connection, after))
-            return broken[0]
-        return connection
+        return Failing(await db.connect(database, DbRole.SERVICE), left, opening)
 
-    async with committing(database, tmp_path, connect) as committer:
+    return connect
+
+
+FINE = (True, None)
+LOST = (True, ConnectionResetError("gone"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [(False, ConnectionResetError("gone")), LOST, (True, asyncpg.AdminShutdownError("shut down"))],
+    ids=["the write failed", "the write happened and we were told it failed", "the server shut down"],
+)
+async def test_an_unknown_outcome_is_no_answer_and_a_new_session_says_so(database, tmp_path, fault):
+    async with committing(database, tmp_path, failing(database, fault)) as committer:
         with pytest.raises(NotRecorded):
             await committer.commit(prepared(first=True))
         assert await committer.commit(prepared(second=True)) is Committed.YES
     rows = await written(database)
     last = verify(rows)
-    opening = next(
-        body
-        for body in (json.loads(row["body"]) for row in rows)
-        if body["type"] == "session_opened" and body["unknown"]
-    )
+    opening = next(body for body in openings(rows) if body["unknown"])
     (unknown,) = opening["unknown"]
-    assert (unknown["from"], unknown["to"]) == (1, 2)
+    assert (unknown["from"], unknown["to"]) == (2, 2)
     # All or none of the unknown range is there, and its leaf tells which.
-    found = last.get(unknown["writer"])
-    assert found == ((2, bytes.fromhex(unknown["leaf"])) if after else None)
+    n, leaf = last[unknown["writer"]]
+    assert (n, leaf.hex() == unknown["leaf"]) == ((2, True) if fault[0] else (1, False))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["it failed", "it happened and we were told it failed"])
+async def test_an_opening_is_sent_again_until_it_is_confirmed(database, tmp_path, after):
+    faults = [(after, ConnectionResetError("gone"))] * 3
+    async with committing(database, tmp_path, failing(database, LOST, openings=[FINE, *faults])) as committer:
+        for _ in range(4):
+            with pytest.raises(NotRecorded):
+                await committer.commit(prepared())
+        assert await committer.commit(prepared()) is Committed.YES
+    rows = await written(database)
+    assert sorted(n for n, _ in verify(rows).values()) == [2, 2]
+    assert [len(opening["unknown"]) for opening in openings(rows)] in ([0, 1], [1, 0])
+
+
+async def test_an_unknown_range_is_named_by_the_next_opening(database, tmp_path):
+    async with committing(database, tmp_path, failing(database, LOST, LOST, FINE, LOST)) as committer:
+        for recorded in (False, False, True, False, True):
+            if recorded:
+                assert await committer.commit(prepared()) is Committed.YES
+            else:
+                with pytest.raises(NotRecorded):
+                    await committer.commit(prepared())
+    opened = {body["writer"]: body for body in openings(await written(database))}
+    named = {writer: [unknown["writer"] for unknown in body["unknown"]] for writer, body in opened.items()}
+    first, second, third, fourth = sorted(named, key=lambda writer: opened[writer]["at"])
+    assert named == {first: [], second: [first], third: [second], fourth: [third]}
+    assert (opened[fourth]["unknown"][0]["from"], opened[fourth]["unknown"][0]["to"]) == (3, 3)
+
+
+async def complaining(database, statement):
+    """Make the server say something about each decision that is written, until told otherwise."""
+    owner = await asyncpg.connect(database)
+    await owner.execute(
+        f"CREATE FUNCTION complain() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN NEW; END $$"
+    )
+    await owner.execute(
+        "CREATE TRIGGER complain BEFORE INSERT ON log_entries FOR EACH ROW WHEN (NEW.type = 'decision')"
+        " EXECUTE FUNCTION complain()"
+    )
+    return owner
+
+
+@pytest.mark.parametrize("state", ["53100", "25006", "57014"], ids=["disk full", "read only", "cancelled"])
+async def test_after_an_error_of_the_server_nothing_is_unknown(database, tmp_path, state):
+    owner = await complaining(database, f"RAISE EXCEPTION 'no' USING ERRCODE = '{state}'")
+    async with committing(database, tmp_path) as committer:
+        for _ in range(3):
+            with pytest.raises(NotRecorded):
+                await committer.commit(prepared())
+        await owner.execute("DROP FUNCTION complain CASCADE")
+        assert await committer.commit(prepared()) is Committed.YES
+    await owner.close()
+    rows = await written(database)
+    verify(rows)
+    assert [opening["unknown"] for opening in openings(rows)] == [[]]
+
+
+async def test_a_warning_of_the_server_is_no_confirmation(database, tmp_path):
+    # As after a wait for a synchronous standby that was cut short: written here, and perhaps nowhere else.
+    owner = await complaining(database, "RAISE WARNING 'might not have been replicated'")
+    async with committing(database, tmp_path) as committer:
+        with pytest.raises(NotRecorded):
+            await committer.commit(prepared())
+        await owner.execute("DROP FUNCTION complain CASCADE")
+        assert await committer.commit(prepared()) is Committed.YES
+    await owner.close()
+    rows = await written(database)
+    verify(rows)
+    assert sorted(len(opening["unknown"]) for opening in openings(rows)) == [0, 1]
+
+
+async def test_what_cannot_be_an_entry_stops_nobody_else(database, tmp_path):
+    async with committing(database, tmp_path) as committer:
+        with pytest.raises(NotRecorded):
+            await committer.commit(prepared(padding="x" * 70_000))
+        assert await committer.commit(prepared()) is Committed.YES
+    verify(await written(database))
+
+
+async def test_a_high_water_file_that_cannot_be_written_stops_nobody(database, tmp_path, monkeypatch):
+    def full(self, session):
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(HighWater, "write", full)
+    async with committing(database, tmp_path) as committer:
+        for _ in range(2):
+            assert await committer.commit(prepared()) is Committed.YES
+        assert committer.is_running
+    verify(await written(database))
 
 
 async def test_a_server_that_is_away_records_nothing_and_names_no_unknown_range(database, tmp_path):
@@ -213,15 +357,18 @@ async def test_a_new_process_takes_up_from_the_high_water_file(database, tmp_pat
     first = verify(await written(database))
     async with committing(database, tmp_path) as committer:
         await committer.commit(prepared())
-    openings = [
-        body
-        for body in (json.loads(row["body"]) for row in await written(database))
-        if body["type"] == "session_opened"
-    ]
-    confirmed = [opening["confirmed"] for opening in openings]
+    confirmed = [opening["confirmed"] for opening in openings(await written(database))]
     ((writer, (n, leaf)),) = first.items()
     assert None in confirmed
     assert {"writer": writer, "n": n, "leaf": leaf.hex()} in confirmed
+
+
+async def test_a_shorter_line_replaces_a_longer_one_in_the_high_water_file(tmp_path):
+    water = HighWater(tmp_path)
+    water.write(_Session("pdp-1", 100, b"leaf"))
+    water.write(_Session("pdp-2", 1, b"leaf"))
+    assert water.read() == {"writer": "pdp-2", "n": 1, "leaf": b"leaf".hex()}
+    water.close()
 
 
 async def test_two_processes_have_files_of_their_own(tmp_path):
@@ -231,6 +378,27 @@ async def test_two_processes_have_files_of_their_own(tmp_path):
     finally:
         one.close()
         two.close()
+
+
+async def test_whoever_waits_when_it_closes_is_refused(database, tmp_path):
+    under_way = asyncio.Event()
+
+    class Hanging(Failing):
+        async def fetchrow(self, *arguments):
+            under_way.set()
+            await asyncio.Event().wait()
+
+    async def connect():
+        return Hanging(await db.connect(database, DbRole.SERVICE), [])
+
+    async with committing(database, tmp_path, connect) as committer:
+        sent = asyncio.create_task(committer.commit(prepared()))
+        await under_way.wait()
+        queued = asyncio.create_task(committer.commit(prepared()))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(sent, queued, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotRecorded, NotRecorded]
 
 
 async def test_a_closed_committer_refuses(database, tmp_path):

@@ -6,12 +6,12 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +19,7 @@ import asyncpg
 from mythos_gate.audit.entry import PLACE, VERSION, fill, leaf_hash, template, timestamp, uuid7
 from mythos_gate.errors import NotRecorded
 
+T = TypeVar("T")
 TRIES = 3
 BATCH = 500
 
@@ -30,16 +31,18 @@ WITH guard AS MATERIALIZED (
   FROM revision r
 ), inserted AS (
   INSERT INTO log_entries (id, at, type, writer, n, leaf, body)
-  SELECT e.id, e.at, e.type, $5, e.n, e.leaf, e.body
-  FROM unnest($6::uuid[], $7::timestamptz[], $8::text[], $9::bigint[], $10::bytea[], $11::bytea[])
-       AS e(id, at, type, n, leaf, body), guard
+  SELECT e.*
+  FROM unnest($5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bigint[], $10::bytea[], $11::bytea[]) AS e,
+       guard
   WHERE NOT guard.touched && $3::text[] AND guard.at < $4::timestamptz
   RETURNING 1
 )
 SELECT guard.n, guard.at, guard.touched, (SELECT count(*) FROM inserted) AS inserted FROM guard
 """
-# After these the server has said that nothing was written: bad data, a broken constraint, a missing object or right.
-ROLLED_BACK = ("22", "23", "40", "42")
+# Sent again until it is confirmed: whether an earlier attempt arrived does not matter.
+OPEN = """
+INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,14 @@ class _Session:
     writer: str = field(default_factory=lambda: f"pdp-{secrets.token_hex(8)}")
     n: int = 0
     leaf: bytes | None = None
+    opening: "_Row | None" = None
+
+
+_Row: TypeAlias = tuple[UUID, datetime, str, str, int, bytes, bytes]  # in the order of the log's columns
+
+
+class Unconfirmed(Exception):
+    """The server wrote, and warned that it may not last: a wait for a synchronous standby was cut short."""
 
 
 class HighWater:
@@ -137,7 +148,9 @@ class Committer:
         self._connection: asyncpg.Connection | None = None
         self._session = _Session()
         self._confirmed = high_water.read()
+        # At most one range: no batch is sent before the opening that names it is confirmed.
         self._unknown: list[dict[str, Any]] = []
+        self._warned = False
         # Its own task: a client that hangs up must not cancel the batch for the others.
         self._task = asyncio.create_task(self._run())
 
@@ -170,16 +183,21 @@ class Committer:
                 batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
                 try:
                     await self._commit(batch)
+                except Exception:
+                    logger.exception("a batch could not be recorded")
+                    _refuse(batch, "the entry could not be recorded")
                 except BaseException:
                     _refuse(batch, "the entry could not be recorded")
                     raise
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        session, entries = self._placed(batch)
+        await self._open(batch[0].entry.at)
+        session, rows = self._placed(batch)
         try:
-            guard = await self._insert(batch, session.writer, entries)
+            guard = await self._insert(batch, rows)
         except asyncpg.PostgresError as error:
-            if (error.sqlstate or "").startswith(ROLLED_BACK):
+            # The statement is a transaction of its own: after an ERROR nothing of it is there. FATAL cuts it anywhere.
+            if error.severity_en == "ERROR":
                 await self._one_by_one(batch, error)
             else:
                 self._lose(batch, session, error)
@@ -188,57 +206,81 @@ class Committer:
         else:
             self._settle(batch, session, guard)
 
-    def _placed(
-        self, batch: Sequence[_Waiting]
-    ) -> tuple[_Session, list[tuple[UUID, datetime, str, int, bytes, bytes]]]:
-        """The batch's entries at their places, and the session as it is if they are confirmed."""
-        session = _Session(self._session.writer, self._session.n, self._session.leaf)
-        opening = [] if session.leaf else [self._opening(batch[0].entry)]
-        rows = []
-        for entry in [*opening, *(waiting.entry for waiting in batch)]:
-            body = fill(entry.parts, (session.n + 1, session.leaf and session.leaf.hex(), session.writer))
-            session.n, session.leaf = session.n + 1, leaf_hash(body)
-            rows.append((entry.id, entry.at, entry.type, session.n, session.leaf, body))
-        return session, rows
+    async def _open(self, at: datetime) -> None:
+        """Connect, and see the session's opening confirmed."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
+            self._connection.add_log_listener(self._hear)
+        session = self._session
+        if session.n:
+            return
+        session.opening = session.opening or self._opening(at)
+        await self._sent(self._connection.execute(OPEN, *session.opening))
+        session.n, session.leaf = 1, session.opening[5]
+        self._confirm(session)
 
-    def _opening(self, first: Prepared) -> Prepared:
-        identifier = uuid7(first.at, secrets.token_bytes(10))
+    def _opening(self, at: datetime) -> _Row:
+        identifier = uuid7(at, secrets.token_bytes(10))
         members = {
             "v": VERSION,
             "log": self._origin,
             "type": "session_opened",
             "id": str(identifier),
-            "at": timestamp(first.at),
+            "at": timestamp(at),
             "salt": secrets.token_hex(16),
             "confirmed": self._confirmed,
             "unknown": self._unknown,
         }
-        return Prepared(
-            identifier, "session_opened", first.at, template(members, PLACE), first.known, first.keys, first.until
-        )
+        body = fill(template(members, PLACE), (1, None, self._session.writer))
+        return identifier, at, "session_opened", self._session.writer, 1, leaf_hash(body), body
 
-    async def _insert(self, batch: Sequence[_Waiting], writer: str, entries: Sequence[Sequence[Any]]) -> asyncpg.Record:
-        if self._connection is not None and self._connection.is_closed():
-            self._connection = None
-        self._connection = self._connection or await self._connect()
-        columns = [list(column) for column in zip(*entries, strict=True)]
-        guard = await self._connection.fetchrow(
-            INSERT,
-            self._displacement,
-            min(waiting.known for waiting in batch),
-            list(frozenset[str]().union(*(waiting.entry.keys for waiting in batch))),
-            min(waiting.entry.until for waiting in batch),
-            writer,
-            *columns,
+    def _placed(self, batch: Sequence[_Waiting]) -> tuple[_Session, list[_Row]]:
+        """The batch's entries at their places, and the session as it is if they are confirmed."""
+        session = _Session(self._session.writer, self._session.n, self._session.leaf)
+        rows = []
+        for entry in (waiting.entry for waiting in batch):
+            body = fill(entry.parts, (session.n + 1, session.leaf and session.leaf.hex(), session.writer))
+            session.n, session.leaf = session.n + 1, leaf_hash(body)
+            rows.append((entry.id, entry.at, entry.type, session.writer, session.n, session.leaf, body))
+        return session, rows
+
+    async def _insert(self, batch: Sequence[_Waiting], rows: Sequence[_Row]) -> asyncpg.Record:
+        assert self._connection is not None
+        guard = await self._sent(
+            self._connection.fetchrow(
+                INSERT,
+                self._displacement,
+                min(waiting.known for waiting in batch),
+                list(frozenset[str]().union(*(waiting.entry.keys for waiting in batch))),
+                min(waiting.entry.until for waiting in batch),
+                *(list(column) for column in zip(*rows, strict=True)),
+            )
         )
         assert guard is not None  # the revision's row comes back either way
         return guard
 
+    async def _sent(self, statement: Awaitable[T]) -> T:
+        """What the server answers. `Unconfirmed` if it warned."""
+        self._warned = False
+        answer = await statement
+        if self._warned:
+            raise Unconfirmed
+        return answer
+
+    def _hear(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        self._warned = self._warned or message.severity_en == "WARNING"
+
+    def _confirm(self, session: _Session) -> None:
+        self._session, self._confirmed, self._unknown = session, _confirmed(session), []
+        try:
+            self._high_water.write(session)
+        except OSError:
+            # The entries are committed: the next start then knows a little less of them.
+            logger.exception("the high-water file cannot be written")
+
     def _settle(self, batch: Sequence[_Waiting], session: _Session, guard: asyncpg.Record) -> None:
         if guard["inserted"]:
-            self._session, self._confirmed = session, _confirmed(session)
-            self._unknown = []
-            self._high_water.write(session)
+            self._confirm(session)
             for waiting in batch:
                 _answer(waiting, Committed.YES)
             return
@@ -268,11 +310,9 @@ class Committer:
         logger.error("the outcome of a commit is unknown", exc_info=error)
         if self._connection is not None:
             self._connection.terminate()
-            self._connection = None
-            leaf = session.leaf.hex() if session.leaf else None
-            lost = {"writer": session.writer, "from": self._session.n + 1, "to": session.n, "leaf": leaf}
-            self._unknown = [*self._unknown, lost]
-            self._session = _Session()
+        leaf = session.leaf.hex() if session.leaf else None
+        self._unknown = [{"writer": session.writer, "from": self._session.n + 1, "to": session.n, "leaf": leaf}]
+        self._session = _Session()
         _refuse(batch, "the entry could not be recorded")
 
 
