@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from mythos_gate.app import create
 from mythos_gate.cli import app
+from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
 from mythos_gate.settings import Settings, root
 from tests.service import DIGEST_KEY, PROGRAMME
@@ -287,12 +290,28 @@ def test_production_refuses_an_owners_login(cli, monkeypatch):
     assert "must not hold an owner's login" in cli("serve", code=1)
 
 
-def test_production_refuses_role_urls_that_are_the_owners(database, tmp_path):
+@pytest.fixture
+def logins(database):
+    """A URL for each role whose login is a member of that role and no more."""
+    made = {}
+    with psycopg.connect(database, autocommit=True) as owner:
+        for role in DbRole:
+            login = f"login_{secrets.token_hex(6)}"
+            owner.execute(f"CREATE ROLE {login} LOGIN IN ROLE {role}")
+            made[role] = make_url(database).set(username=login).render_as_string(hide_password=False)
+        yield made
+        for url in made.values():
+            owner.execute(f"DROP ROLE {make_url(url).username}")
+
+
+@pytest.mark.parametrize("wrong", list(DbRole))
+def test_production_refuses_an_owners_login_for_any_role(database, logins, tmp_path, wrong):
+    urls = logins | {wrong: database}
     chosen = Settings(
         production=True,
-        service_url=database,
-        reader_url=database,
-        compliance_url=database,
+        service_url=urls[DbRole.SERVICE],
+        reader_url=urls[DbRole.READER],
+        compliance_url=urls[DbRole.COMPLIANCE],
         state=tmp_path,
         digest_key=DIGEST_KEY,
     )
@@ -301,10 +320,41 @@ def test_production_refuses_role_urls_that_are_the_owners(database, tmp_path):
         async with create(chosen).router.lifespan_context(FastAPI()):
             pass
 
-    with pytest.raises(Misconfigured, match="log in as the owner"):
+    with pytest.raises(Misconfigured, match=f"the URL of {wrong}"):
         asyncio.run(start())
 
 
 def test_a_database_that_is_away_is_told(cli, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert "mythos-gate:" in cli("keys", "list", code=1)
+
+
+def test_a_production_service_starts_with_a_login_for_each_role(logins, tmp_path):
+    chosen = Settings(
+        production=True,
+        service_url=logins[DbRole.SERVICE],
+        reader_url=logins[DbRole.READER],
+        compliance_url=logins[DbRole.COMPLIANCE],
+        state=tmp_path,
+        digest_key=DIGEST_KEY,
+    )
+
+    async def start() -> None:
+        app = create(chosen)
+        async with app.router.lifespan_context(app):
+            assert app.state.gate.pdp.can_record
+
+    asyncio.run(start())
+
+
+def test_a_database_without_the_schema_is_told(server, cli, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", server)
+    assert "run `mythos-gate db upgrade` first" in cli("keys", "list", code=1)
+
+
+def test_a_key_for_nobody_is_refused(cli):
+    assert "give its name" in cli("keys", "create", " ", "--role", "gateway", code=1)
+
+
+def test_a_subject_with_brackets_is_shown_as_it_is(cli, running):
+    assert "acme/[/x]" in cli("ask", "acme/[/x]", "--url", running, code=3)

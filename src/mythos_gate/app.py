@@ -21,6 +21,7 @@ from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings, root
 
 PDP_CONNECTIONS = 8
+CLAIMS = 4  # connections
 
 
 def wall_clock() -> datetime:
@@ -58,13 +59,14 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
     urls = db.role_urls(settings)
-    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE)
-    reader = db.engine(urls[DbRole.READER], DbRole.READER)
-    stack.push_async_callback(registry.dispose)
-    stack.push_async_callback(reader.dispose)
     if settings.production:
-        for engine in (registry, reader):
-            await db.refuse_owner(engine)
+        await db.refuse_owners(urls)
+    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, patience=settings.deadline)
+    # Claims wait for each other: in a pool of their own they cannot make a kill switch wait.
+    claims = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, CLAIMS, patience=settings.deadline / 2)
+    reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=settings.deadline)
+    for engine in (registry, claims, reader):
+        stack.push_async_callback(engine.dispose)
     async with registry.begin() as connection:
         await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
@@ -78,7 +80,9 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     stack.push_async_callback(committer.close)
     permissions = Permissions(root() / "policies" / "admin.csv")
     pdp = Pdp(pool, committer, permissions, clock, settings.origin, digest_key(settings), settings.deadline)
-    return Gate(settings, pdp, Registry(registry, settings.origin), reader, permissions)
+    return Gate(
+        settings, pdp, Registry(registry, settings.origin), Registry(claims, settings.origin), reader, permissions
+    )
 
 
 def digest_key(settings: Settings) -> bytes:

@@ -14,6 +14,7 @@ import httpx
 import typer
 import uvicorn
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -51,7 +52,8 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (GateError, SQLAlchemyError, OSError) as error:
-        typer.echo(f"mythos-gate: {error}", err=True)
+        unmigrated = isinstance(error, SQLAlchemyError) and "does not exist" in str(error)
+        typer.echo(f"mythos-gate: {error}{': run `mythos-gate db upgrade` first' if unmigrated else ''}", err=True)
         raise typer.Exit(1) from error
 
 
@@ -85,8 +87,10 @@ def serve(
     """Run the service."""
     settings = Settings()
     with _told():
-        db.role_urls(settings)
+        urls = db.role_urls(settings)
         service.digest_key(settings)
+        if settings.production:
+            asyncio.run(db.refuse_owners(urls))
     chosen = (host or settings.host, port or settings.port)
     os.environ |= {"MYTHOS_GATE_HOST": chosen[0], "MYTHOS_GATE_PORT": str(chosen[1])}
     with _told():
@@ -231,8 +235,10 @@ def _show(answered: dict[str, Any], subject: str, *, recorded: bool) -> None:
     context = answered["context"]
     color = "green" if answered["decision"] else "yellow" if context["outcome"] == "hold" else "red"
     said = context["outcome"].replace("_", " ").upper()
-    console.print(f"[bold {color}]{said}[/]  {subject}", highlight=False)
-    console.print(f"{context['reason_user']['message']} ({context['reason_user']['code']})", highlight=False)
+    console.print(f"[bold {color}]{said}[/]  {escape(subject)}", highlight=False)
+    console.print(
+        f"{context['reason_user']['message']} ({context['reason_user']['code']})", markup=False, highlight=False
+    )
     if (admin := context.get("reason_admin")) is not None:
         for name in ("codes", "cause", "bypassed", "rows"):
             if admin[name]:

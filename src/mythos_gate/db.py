@@ -1,6 +1,7 @@
 """Postgres: one pool per role, and the schema's versions."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -70,15 +71,28 @@ def asyncpg_url(url: str) -> str:
     return re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url)
 
 
-def engine(url: str, role: DbRole, pool_size: int = 10) -> AsyncEngine:
-    """A pool whose every connection acts as `role`, also when the login is the owner's."""
-    made = create_async_engine(sqlalchemy_url(url), pool_size=pool_size, max_overflow=0)
+def engine(url: str, role: DbRole, pool_size: int = 10, patience: float = 0) -> AsyncEngine:
+    """A pool whose every connection acts as `role`, also when the login is the owner's.
+
+    With `patience`, in seconds, nobody waits longer for a connection or a lock, or keeps one without using it.
+    """
+    made = create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=patience or 30,
+        pool_pre_ping=True,  # after a restart of the database the first request must not fail
+        hide_parameters=True,  # they may be nationalities
+    )
+    milliseconds = int(patience * 1000)
 
     @event.listens_for(made.sync_engine, "connect")
     def become(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         cursor.execute(f"SET ROLE {role}")
         cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.execute(f"SET lock_timeout = {milliseconds}")
+        cursor.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
         cursor.close()
         connection.commit()
 
@@ -99,12 +113,18 @@ def _as(role: DbRole) -> dict[str, str]:
     return {"role": role.value, "timezone": "UTC", "plan_cache_mode": "force_generic_plan", "jit": "off"}
 
 
-async def refuse_owner(checked: AsyncEngine) -> None:
-    """`Misconfigured` if the login could become the tables' owner: then nothing would keep it from the log."""
-    query = "SELECT pg_has_role(session_user, relowner, 'MEMBER') FROM pg_class WHERE oid = 'log_entries'::regclass"
-    async with checked.connect() as connection:
-        if (await connection.execute(text(query))).scalar_one():
-            raise Misconfigured("production must not log in as the owner of the tables or as a superuser")
+async def refuse_owners(urls: Mapping[DbRole, str]) -> None:
+    """`Misconfigured` if a login could become the tables' owner: then nothing would keep it from the log."""
+    query = "SELECT pg_has_role(session_user, relowner, 'MEMBER') FROM pg_class WHERE relname = 'log_entries'"
+    for role, url in urls.items():
+        try:
+            connection = await connect(url, role)
+            owner = await connection.fetchval(query)
+            await connection.close()
+        except asyncpg.PostgresError as error:
+            raise Misconfigured(f"the URL of {role} gives no access: {error}") from error
+        if owner:
+            raise Misconfigured(f"production must not log in as the owner or a superuser: see the URL of {role}")
 
 
 def upgrade(url: str, target: str = "head") -> None:

@@ -30,6 +30,12 @@ async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: 
     """
     raw = await connection.get_raw_connection()
     driver: AsyncConnection[object] = raw.driver_connection  # type: ignore[assignment]
+    severities: list[str | None] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        severities.append(notice.severity_nonlocalized)
+
+    driver.add_notice_handler(hear)
     try:
         await driver.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
         async with driver.pipeline():
@@ -39,3 +45,8 @@ async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: 
         raise NotRecorded(f"the change was refused: {error.diag.message_primary}") from error
     except (psycopg.Error, OSError) as error:
         raise NotRecorded("the change could not be recorded") from error
+    finally:
+        driver.remove_notice_handler(hear)
+    # Such as a wait for a synchronous standby that was cut short: the change may not last.
+    if "WARNING" in severities:
+        raise NotRecorded("the change was written, but may not last: look it up in the log before you repeat it")

@@ -1,11 +1,15 @@
 """The decision over HTTP: what a PEP, a compliance officer and an auditor see."""
 
+import asyncio
+import base64
+import hmac
 import json
 
 import pytest
 
+from mythos_gate.registry import seats
 from mythos_gate.terms import Role
-from tests.service import question
+from tests.service import DIGEST_KEY, PROGRAMME, question
 
 pytestmark = pytest.mark.anyio
 
@@ -102,14 +106,123 @@ async def test_an_unknown_resource_is_denied(service, resource):
 
 
 async def test_free_text_of_the_caller_enters_the_log_as_digests(service):
-    asked = question(break_glass=None, note="Jane Roe, born 1970")
-    asked["action"]["properties"]["purpose"] = "for Jane Roe"
-    asked["resource"]["properties"]["version"] = "Jane"
-    asked["resource"]["id"] = "Roe"
+    asked = question(kind="Jane", endpoint="Roe", break_glass="Jane", note="Jane Roe, born 1970")
+    asked["action"] = {"name": "Jane", "properties": {"capability": "Roe", "purpose": "for Jane Roe"}}
+    asked["resource"] = {"type": "Jane", "id": "Roe", "properties": {"version": "5.1 Jane"}}
     await service.ask(asked, **{"X-Request-ID": "jane-roe-1"})
     ((body,),) = service.sql("SELECT body FROM log_entries WHERE type = 'decision'")
     assert b"roe" not in body.lower()
     assert b"jane" not in body.lower()
+
+
+async def test_an_entry_holds_what_its_decision_rests_on(service):
+    answer = (await service.ask(question("acme/bot", kind="agent"))).json()["context"]
+    entry = (await service.get(f"/v1/decisions/{answer['id']}")).json()
+    ((organization, person, agent, endpoint, caller),) = service.sql(
+        "SELECT o.id, p.id, a.id, e.id, c.id FROM organizations o JOIN people p ON p.organization_id = o.id"
+        " JOIN agents a ON a.sponsor_id = p.id JOIN endpoints e ON e.organization_id = o.id, callers c"
+        " WHERE c.name = 'test compliance'"
+    )
+    ((number, sha256, data_set),) = service.sql(
+        "SELECT policy_revision, sha256, data_set_id FROM programme JOIN policy_revisions ON number = policy_revision"
+    )
+    assert entry["caller"] == {"id": caller, "key": service.keys[Role.COMPLIANCE].split("_")[1]}
+    assert entry["subject"] == {"type": "agent", "id": agent, "person": person}
+    assert entry["organization"] == organization
+    assert entry["action"] == {"name": "invoke", "capability": "vuln-discovery", "purpose": "defensive-own-systems"}
+    assert entry["resource"] == {"type": "model", "id": "mythos-5", "version": "5.1.0", "endpoint": endpoint}
+    assert entry["policy"] == {"revision": number, "sha256": sha256}
+    assert entry["data_set"] == data_set
+
+
+@pytest.mark.parametrize(
+    ("kind", "reasons", "cause"),
+    [
+        ("person", ["TRAINING_EXPIRED", "ACCESS_REVIEW_OVERDUE"], []),
+        ("agent", ["AGENT_SPONSOR_DENIED"], ["TRAINING_EXPIRED", "ACCESS_REVIEW_OVERDUE"]),
+    ],
+)
+async def test_an_entry_holds_every_code_and_its_cause(service, kind, reasons, cause):
+    await service.load(
+        people="organization,external_id,employment,training_expires,review_due\nacme,us,employee,now-1d,now-1d\n"
+    )
+    said = (await service.ask(question("acme/us" if kind == "person" else "acme/bot", kind=kind))).json()["context"]
+    entry = (await service.get(f"/v1/decisions/{said['id']}")).json()
+    assert (entry["reasons"], entry["cause"]) == (reasons, cause)
+
+
+async def test_digests_are_keyed_and_salts_are_never_the_same(service):
+    asked = question()
+    entries = []
+    for _ in range(2):
+        said = (await service.ask(asked)).json()["context"]
+        entries.append((await service.get(f"/v1/decisions/{said['id']}")).json())
+    canonical = json.dumps(asked["context"], sort_keys=True, separators=(",", ":")).encode()
+    digest = hmac.digest(DIGEST_KEY.encode(), canonical, "sha256").hex()
+    assert [entry["context"] for entry in entries] == [digest, digest]
+    assert len({entry["salt"] for entry in entries}) == 2
+    assert {len(entry["salt"]) for entry in entries} == {32}
+
+
+async def test_a_break_glass_that_passes_something_over_is_told_as_such(service):
+    await service.load(
+        people="organization,external_id,employment,training_expires\nacme,us,employee,now-1d\n",
+        break_glass="organization,incident,opened_by,approvers,opened,expires\nacme,I-1,o,a1;a2,now-1h,now+1h\n",
+    )
+    assert (await service.ask(question())).json()["decision"] is False
+    said = (await service.ask(question(break_glass="acme/I-1"))).json()
+    assert (said["decision"], said["context"]["outcome"]) == (True, "allow_break_glass")
+    assert said["context"]["reason_admin"]["bypassed"] == ["TRAINING_EXPIRED"]
+    entry = (await service.get(f"/v1/decisions/{said['context']['id']}")).json()
+    assert (entry["outcome"], entry["bypassed"]) == ("allow_break_glass", ["TRAINING_EXPIRED"])
+
+
+async def test_an_auditor_asks_nothing(service):
+    assert (await service.ask(question(), Role.AUDITOR)).status_code == 403
+    assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("scope", "target", "incident"),
+    [
+        ("everything", "", ""),
+        ("model", "mythos-5", ""),
+        ("authority", "orrery", ""),
+        ("authority", "export-office", ""),
+        ("organization", "acme", "I-1"),
+        ("person", "acme/us", "I-1"),
+        ("endpoint", "acme/ep-1", "I-1"),
+    ],
+)
+async def test_a_stop_denies_until_it_is_lifted(service, scope, target, incident):
+    assert (await service.ask(question())).json()["decision"] is True
+    for lifted, allowed in (("no", False), ("yes", True)):
+        await service.load(stops=f"scope,target,incident,lifted\n{scope},{target},{incident},{lifted}\n")
+        said = (await service.ask(question())).json()
+        assert said["decision"] is allowed
+        assert said["context"]["reason_admin"]["facts"]["stop"] == (
+            "none" if allowed else "incident" if incident else "emergency"
+        )
+
+
+async def test_a_stop_of_a_models_authority_denies_without_a_grant_of_it(service):
+    await service.load(grants=PROGRAMME["grants"].replace("active", "draft"))
+    await service.load(stops="scope,target\nauthority,orrery\n")
+    said = (await service.ask(question())).json()["context"]["reason_admin"]
+    assert (said["facts"]["stop"], said["facts"]["vendor"]) == ("emergency", "none")
+
+
+async def test_a_listing_counts_under_its_own_grant_alone(service):
+    header, vendor, government = PROGRAMME["grants"].replace("all_except", "listed").splitlines()
+    await service.load(grants=f"{header},listed_people\n{vendor},\n{government},ca\n")
+    said = (await service.ask(question("acme/ca", country="DE"))).json()["context"]["reason_admin"]["facts"]
+    assert (said["vendor"], said["government"]) == ("foreign_nationals", "covered")
+
+
+async def test_a_draft_is_no_grant(service):
+    await service.load(grants=PROGRAMME["grants"].replace("active", "draft"))
+    said = (await service.ask(question())).json()["context"]["reason_admin"]["facts"]
+    assert (said["vendor"], said["government"]) == ("none", "none")
 
 
 async def test_a_dry_run_explains_without_an_entry_or_a_seat(service):
@@ -134,6 +247,12 @@ async def test_a_us_person_at_home_takes_a_vendors_seat_alone(service):
     assert service.sql("SELECT g.reference FROM seats JOIN grants g ON g.id = grant_id") == [("V-1",)]
 
 
+async def test_a_grant_without_a_cap_has_no_seats(service):
+    await service.load(grants=PROGRAMME["grants"].replace(",50\n", ",\n"))
+    assert (await service.ask(question())).json()["decision"] is True
+    assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+
+
 async def test_the_last_seat_taken_denies_the_next(service):
     service.sql("UPDATE seat_counts SET used = 40 FROM grants g WHERE g.id = grant_id AND g.reference = 'G-1'")
     said = (await service.ask(question("acme/ca", country="DE"))).json()
@@ -141,9 +260,64 @@ async def test_the_last_seat_taken_denies_the_next(service):
     assert service.sql("SELECT count(*) FROM seats") == [(0,)]
 
 
+async def test_a_seat_counts_under_its_own_grant_alone(service):
+    await service.ask(question())
+    service.sql("UPDATE seat_counts SET used = 40 FROM grants g WHERE g.id = grant_id AND g.reference = 'G-1'")
+    said = (await service.ask(question(country="DE"))).json()["context"]["reason_admin"]["facts"]
+    assert (said["vendor"], said["government"]) == ("covered", "seat")
+
+
+async def test_of_many_who_ask_at_once_no_more_get_a_seat_than_there_are(service):
+    rows = "".join(f"acme,p{i},employee,yes,citizen,now+90d,yes,yes,a1;a2,r1,now+90d\n" for i in range(12))
+    header = (
+        "organization,external_id,employment,us_person,us_basis,training_expires,acceptable_use,"
+        "technology_control_plan,approvals,requested_by,review_due\n"
+    )
+    await service.load(
+        people=header + rows,
+        screenings="organization,person,status,screened_at\n" + "".join(f"acme,p{i},clear,now-1h\n" for i in range(12)),
+    )
+    service.sql("ALTER TABLE grants DISABLE TRIGGER ALL; UPDATE grants SET seat_cap = 3")
+    answers = await asyncio.gather(*(service.ask(question(f"acme/p{i}", country="DE")) for i in range(12)))
+    assert [answer.status_code for answer in answers] == [200] * 12
+    assert sum(answer.json()["decision"] for answer in answers) == 3
+    held = service.sql(
+        "SELECT g.reference, c.used, (SELECT count(*) FROM seats s WHERE s.grant_id = g.id) FROM grants g JOIN seat_counts c ON c.grant_id = g.id ORDER BY 1"
+    )
+    assert held == [("G-1", 3, 3), ("V-1", 3, 3)]
+
+
+async def test_a_person_suspended_while_asking_keeps_no_seat(service):
+    for _ in range(8):
+        asked, suspended = await asyncio.gather(
+            service.ask(question("acme/ca", country="DE")), service.post("/v1/people/acme/ca/suspend")
+        )
+        assert (asked.status_code, suspended.status_code) == (200, 200)
+        assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+        assert service.sql("SELECT sum(used) FROM seat_counts") == [(0,)]
+        await service.load(people="organization,external_id,employment,status\nacme,ca,employee,active\n")
+
+
+async def test_nobody_who_has_left_gets_a_seat(service, monkeypatch):
+    real = seats.claim
+
+    async def left_first(change, person, wanted):
+        await service.post("/v1/people/acme/ca/revoke")
+        await real(change, person, wanted)
+
+    monkeypatch.setattr(seats, "claim", left_first)
+    said = (await service.ask(question("acme/ca", country="DE"))).json()
+    assert said["context"]["reason_admin"]["primary"] == "EMPLOYMENT_ENDED"
+    assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+
+
 async def test_a_denied_request_claims_no_seat(service):
     await service.ask(question("acme/ca", country="FR"))
     assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+
+
+def _cursor(text):
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
 async def test_the_log_lists_decisions_and_changes_for_auditors_in_pages(service):
@@ -159,7 +333,12 @@ async def test_the_log_lists_decisions_and_changes_for_auditors_in_pages(service
     kinds = {item["body"]["type"] for item in everything}
     assert {"decision", "imported", "policy_activated", "key_created", "seat_claimed", "session_opened"} == kinds
     assert (await service.get("/v1/log/entries", Role.GATEWAY)).status_code == 403
-    assert (await service.get("/v1/log/entries?cursor=x")).status_code == 400
+    for cursor in (
+        "x",
+        "%00",
+        *(_cursor(f"2026-11-23T00:00:00+00:00 {rest}") for rest in ("a\0b 1", f"pdp-1 {2**70}", "pdp-1 -1")),
+    ):
+        assert (await service.get(f"/v1/log/entries?cursor={cursor}")).status_code == 400
 
 
 async def test_the_log_holds_no_name_mail_or_country_of_anybody(service):
@@ -196,6 +375,13 @@ async def test_a_body_that_cannot_be_read_is_400_with_a_problem(service, body):
     assert answer.headers["x-request-id"] == "r-1"
     assert answer.json()["detail"]
     assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == [(0,)]
+
+
+@pytest.mark.parametrize("path", ["/access/v1/evaluation", "/v1/explain", "/v1/people/acme/us/suspend"])
+@pytest.mark.parametrize("body", [b"{", b"{}", b"x" * 70_000], ids=["damaged", "empty", "too large"])
+async def test_whoever_has_no_key_is_told_so_first(service, path, body):
+    answer = await service.client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
 
 
 async def test_the_content_type_must_be_json_with_any_parameter(service):

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from functools import partial
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -47,6 +48,11 @@ async def test_records_that_cannot_be_read(service):
     assert (await service.ask(question())).json()["decision"] is True
 
 
+async def test_a_pool_that_gives_no_connection(service):
+    await service.gate.pdp._pool.close()
+    await refused(service, "not-decided")
+
+
 async def test_records_that_cannot_be_evaluated(service, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
@@ -73,6 +79,16 @@ async def test_a_month_without_a_partition(service):
     assert (await service.ask(question())).status_code == 503
 
 
+async def test_a_log_without_a_partition_for_the_next_month_is_not_ready(service):
+    assert (await service.client.get("/health/ready")).status_code == 200
+    for (partition,) in service.sql(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'log_entries'::regclass"
+    )[1:]:
+        service.sql(f"DROP TABLE {partition}")
+    answer = await service.client.get("/health/ready")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the log has no partition for the next month")
+
+
 async def test_a_committer_that_has_stopped(service):
     committer: Committer = service.gate.pdp._committer
     committer._task.cancel()
@@ -85,6 +101,7 @@ async def test_a_deadline_that_passes_before_the_entry(tmp_path, service):
     async with Service.running(service.database, tmp_path / "second", deadline=0.000_001) as late:
         late.keys = service.keys
         await refused(late, "not-recorded")
+        assert (await late.post("/v1/explain", json=question())).status_code == 503
 
 
 async def test_a_deadline_that_passes_after_the_entry(service, monkeypatch):
@@ -120,10 +137,59 @@ async def test_an_active_policy_that_cannot_be_loaded_is_not_replaced_by_the_old
 
 async def test_a_stored_policy_that_was_altered_is_refused(service):
     service.sql(
-        "UPDATE policy_revisions SET files = jsonb_set(files, '{access.csv}', to_jsonb(replace(files->>'access.csv', 'deny,HOLD', 'deny,DENY')))"
+        "ALTER TABLE policy_revisions DISABLE TRIGGER ALL; UPDATE policy_revisions SET files = jsonb_set(files, '{access.csv}', to_jsonb(replace(files->>'access.csv', 'deny,HOLD', 'deny,DENY')))"
     )
     service.gate.pdp._library._policies.clear()
     await refused(service, "not-decided")
+
+
+async def test_a_data_set_that_was_altered_is_refused(service):
+    service.sql(
+        "ALTER TABLE jurisdictions DISABLE TRIGGER ALL; UPDATE jurisdictions SET groups = '{}' WHERE code = 'IR'"
+    )
+    service.gate.pdp._library._data_sets.clear()
+    await refused(service, "not-decided")
+
+
+async def test_a_record_that_cannot_be_read_is_503_and_its_value_is_not_told(service, caplog):
+    service.sql("ALTER TABLE nationality_records DROP CONSTRAINT ck_nationality_records_acquired_finite")
+    service.sql(
+        "ALTER TABLE nationality_records DISABLE TRIGGER ALL; UPDATE nationality_records SET acquired = 'infinity'"
+    )
+    answer = await service.ask(question("acme/ca", country="DE"))
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:mythos-gate:problem:not-decided")
+    assert "a request could not be evaluated" in caplog.text
+    assert "infinity" not in caplog.text + answer.text
+
+
+async def test_a_seat_that_cannot_be_claimed(service):
+    service.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$")
+    service.sql("CREATE TRIGGER full_up BEFORE INSERT ON seats FOR EACH ROW EXECUTE FUNCTION refuse()")
+    before = decisions(service)
+    answer = await service.ask(question("acme/ca", country="DE"))
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:mythos-gate:problem:not-recorded")
+    assert before == decisions(service)
+
+
+async def test_a_claim_that_must_wait_ends_with_the_deadline_and_holds_up_nobody_else(tmp_path, service):
+    async with Service.running(service.database, tmp_path / "second", deadline=0.5) as hurried:
+        hurried.keys = service.keys
+        with psycopg.connect(service.database) as other:
+            other.execute("SELECT FROM seat_counts FOR UPDATE")
+            asked = [asyncio.create_task(hurried.ask(question("acme/ca", country="DE"))) for _ in range(20)]
+            await asyncio.sleep(0)
+            assert (await hurried.post("/v1/organizations/other/suspend")).status_code == 200
+            answers = await asyncio.gather(*asked)
+    assert {answer.status_code for answer in answers} == {503}
+
+
+async def test_a_change_that_the_server_warns_about_is_503(service):
+    service.sql(
+        "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'may be lost'; RETURN NULL; END $$;"
+        "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON organizations DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION warn()"
+    )
+    assert (await service.post("/v1/organizations/acme/suspend")).status_code == 503
 
 
 async def test_a_change_that_cannot_be_committed_is_503_and_changes_nothing(service):
@@ -240,6 +306,20 @@ async def test_a_data_set_put_in_force_in_between_counts(service, between):
     between(partial(service.review, service.now - timedelta(days=90)))
     said = (await service.ask(question())).json()["context"]["reason_admin"]
     assert said["primary"] == "REFERENCE_DATA_STALE"
+
+
+async def test_a_suspension_while_it_is_explained_is_seen(service, monkeypatch):
+    judged = []
+    real = Pdp._judge
+
+    async def judge_and_suspend(*arguments):
+        judged.append(await real(*arguments))
+        if len(judged) == 1:
+            assert (await service.post("/v1/organizations/acme/suspend")).status_code == 200
+        return judged[-1]
+
+    monkeypatch.setattr(Pdp, "_judge", judge_and_suspend)
+    assert (await service.post("/v1/explain", json=question())).json()["decision"] is False
 
 
 async def test_a_key_revoked_in_between_is_401(service, between):

@@ -17,6 +17,8 @@ def grant(service, reference):
     ("path", "subject", "kind", "code"),
     [
         ("/v1/organizations/acme/suspend", "acme/us", "person", "ORG_SUSPENDED"),
+        ("/v1/organizations/acme/revoke", "acme/us", "person", "ORG_NOT_AUTHORIZED"),
+        ("/v1/people/acme/us/revoke", "acme/us", "person", "EMPLOYMENT_ENDED"),
         ("/v1/grants/{V-1}/suspend", "acme/us", "person", "AUTHORIZATION_SUSPENDED"),
         ("/v1/grants/{V-1}/revoke", "acme/us", "person", "AUTHORIZATION_REVOKED"),
         ("/v1/people/acme/us/suspend", "acme/us", "person", "PERSON_SUSPENDED"),
@@ -33,7 +35,8 @@ async def test_the_next_decision_denies(service, path, subject, kind, code):
     assert said["decision"] is False
     assert said["context"]["reason_admin"]["primary"] == code
     entry = [item["body"] for item in await service.entries()][-2]
-    assert (entry["before"], entry["after"]) == ("active", done.json()["status"])
+    before = "employee" if path == "/v1/people/acme/us/revoke" else "active"
+    assert (entry["before"], entry["after"]) == (before, done.json()["status"])
     assert "found out" not in str(entry)
 
 
@@ -42,10 +45,11 @@ async def test_by_the_gates_own_id_too(service):
     assert (await service.post(f"/v1/people/{person}/suspend")).json() == {"id": person, "status": "suspended"}
 
 
-async def test_a_suspended_persons_seats_end(service):
+@pytest.mark.parametrize("step", ["suspend", "revoke"])
+async def test_the_seats_of_a_person_who_leaves_end(service, step):
     await service.ask(question("acme/ca", country="DE"))
     assert service.sql("SELECT sum(used) FROM seat_counts") == [(2,)]
-    await service.post("/v1/people/acme/ca/suspend")
+    await service.post(f"/v1/people/acme/ca/{step}")
     assert service.sql("SELECT count(*) FROM seats") == [(0,)]
     assert service.sql("SELECT sum(used) FROM seat_counts") == [(0,)]
 
@@ -65,6 +69,13 @@ async def test_the_unknown_is_404_and_leaves_no_entry(service, path):
     before = service.sql("SELECT n FROM revision")
     assert (await service.post(f"/v1/{path}/suspend")).status_code == 404
     assert before == service.sql("SELECT n FROM revision")
+
+
+@pytest.mark.parametrize(
+    "path", ["organizations/%00", "grants/%00", "people/acme/%00", "agents/%F0%9F", "people/" + "x" * 300]
+)
+async def test_a_name_that_nothing_can_have_is_no_surprise(service, path):
+    assert (await service.post(f"/v1/{path}/suspend")).status_code in {400, 404}
 
 
 @pytest.mark.parametrize("role", [Role.GATEWAY, Role.AUDITOR])

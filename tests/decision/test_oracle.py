@@ -1,6 +1,7 @@
 """The product's derivation and decision against an independent reading of the domain, on random documents."""
 
 import random
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,24 @@ def _read(name: str) -> str:
 @pytest.fixture(scope="module")
 def policy() -> Policy:
     return Policy({name: _read(name) for name in FILES})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_until_is_when_the_vector_may_change_and_no_later(seed: int) -> None:
+    jurisdictions = cases.read_jurisdictions(_read("jurisdictions.csv"))
+    rng = random.Random(seed)
+    limited = 0
+    for _ in range(DOCUMENTS_PER_SEED):
+        raw = random_cases.document(rng)
+        document = cases.document(raw, {})
+        records, request = document.records(jurisdictions), document.asked()
+        derived = facts.derive(records, request, document.now)
+        assert document.now < derived.until, raw
+        horizon = min(derived.until, document.now + timedelta(days=400)) - facts.INSTANT
+        limited += derived.until < facts.FAR
+        for later in (horizon, document.now + (horizon - document.now) * rng.random()):
+            assert facts.derive(records, request, later).vector == derived.vector, (raw, later)
+    assert limited > DOCUMENTS_PER_SEED // 2
 
 
 @pytest.mark.parametrize("seed", range(8))

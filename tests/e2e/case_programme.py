@@ -274,7 +274,9 @@ def _hold_seats(service: Service, document: Document) -> None:
                 [used, reference],
             )
         if document.seat.assigned:
-            owner.execute("INSERT INTO seats (grant_id, person_id) SELECT g.id, p.id FROM grants g, people p")
+            owner.execute(
+                "INSERT INTO seats (grant_id, person_id, organization_id) SELECT g.id, p.id, organization_id FROM grants g JOIN people p USING (organization_id)"
+            )
         owner.execute("SELECT bump_revision(uuidv7(), 'test', %s)", [list(template({"v": 1}, REGISTRY_PLACE))])
 
 

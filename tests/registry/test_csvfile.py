@@ -159,6 +159,31 @@ def test_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "line 4: a file has at most 2 rows: split it" in refusal("thing\na\nb\nc\n")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["sep=;\r\nthing;tags\r\na;x\r\n", "thing,tags,,\na,x,,\n", "thing,tags,\na,x\n", "thing\ttags\t\na\tx\t\n"],
+    ids=["a line that names the delimiter", "empty columns at the right", "in the header alone", "with tabs"],
+)
+def test_what_a_spreadsheet_adds_is_passed_over(text: str) -> None:
+    [row] = read(text)
+    assert row.cells == {"thing": "a", "tags": ["x"]}
+
+
+def test_a_line_is_counted_as_the_file_has_it() -> None:
+    with pytest.raises(InvalidFile, match="line 3, column thing"):
+        read("sep=,\nthing,tags\n/,x\n")
+
+
+def test_a_cell_beyond_the_modules_own_limit_is_too_long() -> None:
+    with pytest.raises(InvalidFile, match="is longer than 2000 characters"):
+        read(f"thing,tags\na,{'x' * 200_000}\n")
+
+
+def test_a_cell_without_a_column_is_refused() -> None:
+    with pytest.raises(InvalidFile, match="3 cells, the header 2"):
+        read("thing,tags\na,x,y\n")
+
+
 # --- cells ----------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +259,7 @@ def test_a_version_is_major_minor(text: str, remedy: str) -> None:
 
 def test_percentages() -> None:
     assert Decimal("12.5") == columns.percent("12,5", CLOCK)
-    for text in ("0", "100.1", "-1", "half", "1e1"):
+    for text in ("0", "100.1", "-1", "half", "1e1", "\N{ARABIC-INDIC DIGIT FIVE}0"):
         with pytest.raises(Bad):
             columns.percent(text, CLOCK)
 

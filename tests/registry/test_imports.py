@@ -277,7 +277,7 @@ def test_ownership_is_replaced_as_a_whole(office: Office) -> None:
 @pytest.mark.parametrize("left", ["status=suspended", "employment=ended"])
 def test_whoever_leaves_loses_the_seats(office: Office, left: str) -> None:
     office.execute(
-        "INSERT INTO seats (grant_id, person_id) SELECT g.id, p.id FROM grants g, people p;"
+        "INSERT INTO seats (grant_id, person_id, organization_id) SELECT g.id, p.id, p.organization_id FROM grants g, people p;"
         "UPDATE seat_counts SET used = 2; UPDATE touched SET n = 0 WHERE n IS NULL"
     )
     column, value = left.split("=")

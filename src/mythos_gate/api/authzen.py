@@ -1,12 +1,13 @@
 """The decision API: AuthZEN Authorization API 1.0."""
 
-import json
-from typing import Any, Never
+import asyncio
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, StrictBool, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictBool
 
+from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, TheGate, authenticate
 from mythos_gate.api.text import Text
 from mythos_gate.audit.entry import timestamp
@@ -14,7 +15,7 @@ from mythos_gate.authn import api_keys
 from mythos_gate.countries import normalise, normalise_region
 from mythos_gate.decision import request as asked
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
-from mythos_gate.errors import Conflict, Invalid, NotRecorded
+from mythos_gate.errors import Conflict, GateError, NotRecorded
 from mythos_gate.registry import seats
 from mythos_gate.terms import FACTS
 
@@ -103,7 +104,7 @@ class Evaluation(Part):
         )
 
 
-BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Evaluation.model_json_schema()}}}}
+BODY = body.documented(Evaluation)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"description": "the request cannot be read (problem details)"},
     401: {"description": "no valid API key"},
@@ -145,63 +146,31 @@ async def _evaluate(gate: Gate, ask: Ask) -> Answer:
         result = await gate.pdp.evaluate(ask)
         if isinstance(result, Answer):
             return result
-        await _claim(gate, result)
+        await _claim(gate, result, ask.received + gate.settings.deadline)
     raise NotRecorded("no seat could be claimed in time")
 
 
-async def _claim(gate: Gate, needed: SeatsNeeded) -> None:
+async def _claim(gate: Gate, needed: SeatsNeeded, deadline: float) -> None:
     try:
-        async with gate.registry.change("seat_claimed", needed.caller) as change:
+        async with asyncio.timeout_at(deadline), gate.claims.change("seat_claimed", needed.caller) as change:
             await seats.claim(change, needed.person, needed.grants)
     except Conflict:
         return  # the last seat went to somebody else: the next evaluation says so
+    except TimeoutError as error:
+        raise NotRecorded("the deadline passed before a seat was claimed") from error
 
 
 async def _read(request: Request, gate: Gate) -> Ask:
     """The question; a caller without a valid key is told so before anything about the body."""
     presented = api_keys.bearer(request.headers.get("authorization"))
     try:
-        body = _parse(await request.body(), request.headers.get("content-type", ""))
-        question = Evaluation.model_validate(body)
-    except Exception as error:
+        sent = await body.parsed(request)
+        question = body.shaped(Evaluation, sent)
+    except GateError:
         await authenticate(gate, presented)
-        if isinstance(error, ValidationError):
-            raise Invalid(_where(error)) from error
         raise
-    context = body.get("context") or {}
+    context = sent.get("context") or {}
     return Ask(presented, question.request(), request.state.received, context, request.headers.get("x-request-id"))
-
-
-def _parse(body: bytes, content_type: str) -> dict[str, Any]:
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Invalid("the body must be sent with Content-Type: application/json")
-    try:
-        parsed = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-        orjson.dumps(parsed)  # lone surrogates and integers over 64 bits cannot be recorded
-    except (ValueError, RecursionError, TypeError) as error:
-        raise Invalid(f"the body is not I-JSON (RFC 7493): {_first_line(error)}") from error
-    if not isinstance(parsed, dict):
-        raise Invalid("the body must be a JSON object")
-    return parsed
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a member stands twice in one object")
-    return made
-
-
-def _no_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200].lower() or type(error).__name__
-
-
-def _where(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in error.errors())
 
 
 def shown(answer: Answer) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Gate:
     settings: Settings
     pdp: Pdp
     registry: Registry
+    claims: Registry
     reader: AsyncEngine
     permissions: Permissions
 

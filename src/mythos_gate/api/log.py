@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -22,6 +23,7 @@ from mythos_gate.tables import policy_revisions
 from mythos_gate.terms import Permission
 
 router = APIRouter(prefix="/v1", tags=["log"])
+PLACE = re.compile(r"(\S{10,40}) ([a-z0-9-]{1,40}) ([0-9]{1,18})")  # at, writer, n
 
 
 @asynccontextmanager
@@ -90,7 +92,9 @@ def _place(cursor: str | None) -> reading.Place | None:
     if cursor is None:
         return None
     try:
-        at, writer, n = base64.urlsafe_b64decode(cursor).decode().split(" ")
-        return datetime.fromisoformat(at), writer, int(n)
-    except (ValueError, binascii.Error) as error:
-        raise Invalid("cursor: not one that this list gave out") from error
+        if place := PLACE.fullmatch(base64.urlsafe_b64decode(cursor).decode()):
+            at, writer, n = place.groups()
+            return datetime.fromisoformat(at), writer, int(n)
+    except (ValueError, binascii.Error):
+        pass
+    raise Invalid("cursor: not one that this list gave out")

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
+from mythos_gate.api import body
 from mythos_gate.api.deps import MaySuspend, TheGate
 from mythos_gate.api.text import Text
 from mythos_gate.registry import standing
@@ -19,7 +20,14 @@ class Why(BaseModel):
     reason: Text | None = None
 
 
-Reason = Annotated[Why | None, Body()]
+async def _reason(request: Request) -> str | None:
+    return body.shaped(Why, await body.parsed(request)).reason if await request.body() else None
+
+
+# In a signature behind the caller, who is told first if he may not.
+Reason = Annotated[str | None, Depends(_reason)]
+Name = Annotated[Text, Path()]
+DOCUMENTED = body.documented(Why, required=False)
 
 
 class Standing(BaseModel):
@@ -31,43 +39,57 @@ def _shown(found: standing.Standing) -> Standing:
     return Standing(id=found.id, status=found.status)
 
 
-@router.post("/organizations/{organization}/suspend")
-async def suspend_organization(organization: str, gate: TheGate, caller: MaySuspend, why: Reason = None) -> Standing:
+@router.post("/organizations/{organization}/suspend", openapi_extra=DOCUMENTED)
+async def suspend_organization(organization: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("organization_suspended", caller.id) as change:
-        found = await standing.suspend_organization(change, organization, why.reason if why else None)
+        found = await standing.suspend_organization(change, organization, reason)
     return _shown(found)
 
 
-@router.post("/grants/{grant}/suspend")
-async def suspend_grant(grant: str, gate: TheGate, caller: MaySuspend, why: Reason = None) -> Standing:
+@router.post("/organizations/{organization}/revoke", openapi_extra=DOCUMENTED)
+async def revoke_organization(organization: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
+    async with gate.registry.change("organization_revoked", caller.id) as change:
+        found = await standing.revoke_organization(change, organization, reason)
+    return _shown(found)
+
+
+@router.post("/grants/{grant}/suspend", openapi_extra=DOCUMENTED)
+async def suspend_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("grant_suspended", caller.id) as change:
-        found = await standing.suspend_grant(change, grant, why.reason if why else None)
+        found = await standing.suspend_grant(change, grant, reason)
     return _shown(found)
 
 
-@router.post("/grants/{grant}/revoke")
-async def revoke_grant(grant: str, gate: TheGate, caller: MaySuspend, why: Reason = None) -> Standing:
+@router.post("/grants/{grant}/revoke", openapi_extra=DOCUMENTED)
+async def revoke_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("grant_revoked", caller.id) as change:
-        found = await standing.revoke_grant(change, grant, why.reason if why else None)
+        found = await standing.revoke_grant(change, grant, reason)
     return _shown(found)
 
 
-@router.post("/people/{person:path}/suspend")
-async def suspend_person(person: str, gate: TheGate, caller: MaySuspend, why: Reason = None) -> Standing:
+@router.post("/people/{person:path}/suspend", openapi_extra=DOCUMENTED)
+async def suspend_person(person: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("person_suspended", caller.id) as change:
-        found = await standing.suspend_person(change, person, why.reason if why else None)
+        found = await standing.suspend_person(change, person, reason)
     return _shown(found)
 
 
-@router.post("/agents/{agent:path}/suspend")
-async def suspend_agent(agent: str, gate: TheGate, caller: MaySuspend, why: Reason = None) -> Standing:
+@router.post("/people/{person:path}/revoke", openapi_extra=DOCUMENTED)
+async def revoke_person(person: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
+    async with gate.registry.change("person_revoked", caller.id) as change:
+        found = await standing.revoke_person(change, person, reason)
+    return _shown(found)
+
+
+@router.post("/agents/{agent:path}/suspend", openapi_extra=DOCUMENTED)
+async def suspend_agent(agent: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("agent_suspended", caller.id) as change:
-        found = await standing.suspend_agent(change, agent, why.reason if why else None)
+        found = await standing.suspend_agent(change, agent, reason)
     return _shown(found)
 
 
-@router.post("/agents/{agent:path}/revoke")
-async def revoke_agent(agent: str, gate: TheGate, caller: MaySuspend, why: Reason = None) -> Standing:
+@router.post("/agents/{agent:path}/revoke", openapi_extra=DOCUMENTED)
+async def revoke_agent(agent: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("agent_revoked", caller.id) as change:
-        found = await standing.revoke_agent(change, agent, why.reason if why else None)
+        found = await standing.revoke_agent(change, agent, reason)
     return _shown(found)

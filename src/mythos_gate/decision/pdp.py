@@ -5,6 +5,7 @@ import hmac
 import logging
 import re
 import secrets
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from mythos_gate.decision import facts
 from mythos_gate.decision.policy import BROKEN_GLASS, Decision, Policy, Reason
 from mythos_gate.decision.records import GUARD, Connection, Library, Loaded, load
 from mythos_gate.decision.request import Request
-from mythos_gate.errors import NotDecided, NotRecorded
+from mythos_gate.errors import GateError, NotDecided, NotRecorded
 from mythos_gate.terms import AuthorityKind, Permission
 
 TRIES = 3
@@ -178,18 +179,22 @@ class Pdp:
         raise NotDecided("the records kept changing while the decision was being explained")
 
     async def _judge(self, ask: Ask, permission: Permission) -> _Judged:
-        async with _reading(self._pool) as connection:
-            loaded = await load(
-                connection, self._library, ask.key.id, ask.request, self._clock.displacement, self._clock.wall
-            )
-        caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
-        self._permissions.require(caller, permission)
         try:
+            async with _reading(self._pool) as connection:
+                loaded = await load(
+                    connection, self._library, ask.key.id, ask.request, self._clock.displacement, self._clock.wall
+                )
+            caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
+            self._permissions.require(caller, permission)
             derived = facts.derive(loaded.records, ask.request, loaded.now)
             return _Judged(ask, caller, loaded, derived, loaded.policy.decide(derived.vector))
-        except Exception as error:
-            logger.exception("a request could not be evaluated")
-            raise NotDecided("the request could not be evaluated") from error
+        except GateError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it was: there is no answer
+            # Where, never the message: it may hold what is on record about a person.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("a request could not be evaluated: %s\n%s", type(error).__name__, where)  # noqa: TRY400
+            raise NotDecided("the request could not be evaluated") from None
 
     def _answer(self, judged: _Judged) -> Answer:
         loaded = judged.loaded

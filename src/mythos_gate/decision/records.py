@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import TypeAdapter
 
-from mythos_gate import revision
+from mythos_gate import revision, tables
+from mythos_gate.audit.entry import canonical
 from mythos_gate.authn.api_keys import Stored
 from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy
@@ -28,7 +30,9 @@ agent AS (
   WHERE $2 = 'agent' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5))
 ),
 person AS (
-  SELECT * FROM people
+  SELECT id, organization_id, external_id, status, employment, training_expires, acceptable_use,
+         technology_control_plan, requested_by, review_due
+  FROM people
   WHERE id = (SELECT sponsor_id FROM agent)
      OR ($2 = 'person' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5)))
 ),
@@ -147,6 +151,10 @@ class Loaded:
     model_known: bool
 
 
+# Of these, in the order of codes, a data set's id is the hash.
+CONTENT = [column.name for column in tables.jurisdictions.columns if column.name != "data_set_id"]
+
+
 class Library:
     """Policies and data sets, by content hash: what is loaded once never changes."""
 
@@ -175,8 +183,11 @@ class Library:
             return {}
         if identifier not in self._data_sets:
             rows = await connection.fetch(
-                "SELECT code, treatment, inherits, groups FROM jurisdictions WHERE data_set_id = $1", identifier
+                f'SELECT {", ".join(CONTENT)} FROM jurisdictions WHERE data_set_id = $1 ORDER BY code COLLATE "C"',  # noqa: S608
+                identifier,
             )
+            if identifier != sha256(canonical([list(row) for row in rows])).hexdigest():
+                raise NotDecided("the data set in force is not the one that its hash names")
             self._data_sets[identifier] = {
                 row["code"]: facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
                 for row in rows

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.authn import api_keys
-from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.errors import Conflict, Invalid, NotFound
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import api_keys as keys
 from mythos_gate.tables import callers
@@ -31,6 +31,8 @@ async def create_key(
     change: Change, name: str, roles: Sequence[Role], *, service: bool, expires_at: datetime | None = None
 ) -> NewKey:
     """A key for the caller of this name, who is made if new. `Conflict` if it exists with other roles or kind."""
+    if not name.strip():
+        raise Invalid("a key belongs to a person or a service: give its name")
     kind = "service" if service else "person"
     wanted = sorted(roles)
     made = insert(callers).values(id=f"cal_{uuid.uuid4().hex}", name=name, kind=kind, roles=wanted)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mythos_gate import revision
 from mythos_gate.audit.entry import REGISTRY_PLACE, VERSION, template, uuid7
+from mythos_gate.errors import NotRecorded
 
 
 @dataclass(slots=True)
@@ -32,19 +34,32 @@ class Registry:
 
     @asynccontextmanager
     async def change(self, kind: str, actor: str) -> AsyncIterator[Change]:
-        """Commit on a clean exit, together with a bump of the revision and an entry of type `kind`; else nothing."""
-        async with self.engine.connect() as connection:
-            change = Change(connection, kind, actor)
-            yield change
-            identifier = uuid7(datetime.now(UTC), secrets.token_bytes(10))
-            members = {
-                "v": VERSION,
-                "log": self.origin,
-                "type": kind,
-                "id": str(identifier),
-                "writer": "registry",
-                "salt": secrets.token_hex(16),
-                "actor": actor,
-                **change.details,
-            }
-            await revision.commit(connection, identifier, kind, template(members, REGISTRY_PLACE))
+        """Commit on a clean exit, together with a bump of the revision and an entry of type `kind`; else nothing.
+
+        `NotRecorded` if the database fails.
+        """
+        try:
+            async with self.engine.connect() as connection:
+                change = Change(connection, kind, actor)
+                yield change
+                await self._commit(change)
+        # A database error shows the row, and with it nationalities: neither it nor its cause goes on.
+        except DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            raise NotRecorded(f"the change could not be written (SQLSTATE {state})") from None
+        except (SQLAlchemyError, OSError):
+            raise NotRecorded("the change could not be written") from None
+
+    async def _commit(self, change: Change) -> None:
+        identifier = uuid7(datetime.now(UTC), secrets.token_bytes(10))
+        members = {
+            "v": VERSION,
+            "log": self.origin,
+            "type": change.type,
+            "id": str(identifier),
+            "writer": "registry",
+            "salt": secrets.token_hex(16),
+            "actor": change.actor,
+            **change.details,
+        }
+        await revision.commit(change.connection, identifier, change.type, template(members, REGISTRY_PLACE))

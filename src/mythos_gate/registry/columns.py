@@ -17,11 +17,11 @@ NAME = re.compile(r"[A-Za-z0-9._@+-]+")
 SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 REFERENCE = re.compile(rf"({SLUG.pattern}/)?{NAME.pattern}")
 FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
-DAY = re.compile(r"\d{4}-\d\d-\d\d")
-RELATIVE = re.compile(r"now(?:([+-])(\d{1,6})([dhm]))?", re.IGNORECASE)
+TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+RELATIVE = re.compile(r"now(?:([+-])(\d{1,6})([dhm]))?", re.IGNORECASE | re.ASCII)
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
-PERCENT = re.compile(r"\d{1,3}([.,]\d{1,6})?")
+PERCENT = re.compile(r"\d{1,3}([.,]\d{1,6})?", re.ASCII)
 VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})")
 GROUP = re.compile(r"[A-E](:[1-9])?")
 COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries) | {"XK"}

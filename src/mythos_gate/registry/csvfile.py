@@ -11,6 +11,8 @@ from mythos_gate.registry.kind import Bad, Clock, Column, Kind, Problems, Row
 
 MOST_ROWS = 200_000
 LONGEST_CELL = 2_000
+# A longer cell is told as such; beyond the module's own limit it would be told as a quote that does not match.
+csv.field_size_limit(2**26)
 
 
 def read(data: bytes, kind: Kind, clock: Clock, problems: Problems) -> list[Row]:
@@ -19,7 +21,8 @@ def read(data: bytes, kind: Kind, clock: Clock, problems: Problems) -> list[Row]
     records = _records(text, _delimiter(text, kind), problems)
     names = _header(records, kind, problems)
     rows: list[Row] = []
-    for line, cells in records:
+    for line, found in records:
+        cells = _cut(found, len(names))
         if len(rows) == MOST_ROWS:
             problems.add(line, None, f"a file has at most {MOST_ROWS} rows", "split it")
             break
@@ -30,6 +33,11 @@ def read(data: bytes, kind: Kind, clock: Clock, problems: Problems) -> list[Row]
             problems.add(line, None, what, "put cells that contain the delimiter in quotes, or separate lists by |")
     _unique(rows, kind, problems)
     return rows
+
+
+def _cut(cells: list[str], length: int) -> list[str]:
+    """Without the empty columns that a spreadsheet leaves at the right."""
+    return cells if any(cell.strip() for cell in cells[length:]) else cells[:length]
 
 
 def _decode(data: bytes, problems: Problems) -> str:
@@ -44,7 +52,8 @@ def _decode(data: bytes, problems: Problems) -> str:
     if not utf16 and b"\0" in data[:4]:
         problems.add(None, None, "the file looks like UTF-16 without a byte order mark", "save it as CSV UTF-8")
         problems.end()
-    return text
+    # Excel's own line that names the delimiter; its end stays, so that lines are counted as the file has them.
+    return re.sub(r"\Asep=.(?=[\r\n])", "", text, flags=re.IGNORECASE)
 
 
 def _delimiter(text: str, kind: Kind) -> str:
@@ -80,6 +89,7 @@ def _records(text: str, delimiter: str, problems: Problems) -> Iterator[tuple[in
 
 def _header(records: Iterator[tuple[int, list[str]]], kind: Kind, problems: Problems) -> list[str]:
     line, cells = next(records, (1, []))
+    cells = _cut(cells, 1 + max((at for at, cell in enumerate(cells) if cell.strip()), default=-1))
     names = [_column_name(cell) for cell in cells]
     listed = ", ".join(kind.columns)
     if not set(names) & set(kind.columns):

@@ -32,8 +32,8 @@ def _excluded(value: str, clock: Clock) -> str:
 
 
 def _listed(row: Row) -> list[Record] | None:
-    listed = row.get("listed_people")
-    return None if listed is None else [{"grant_id": row.id, "person_id": person} for person in listed]
+    listed, organization = row.get("listed_people"), row.get("organization")
+    return listed and [{"grant_id": row.id, "person_id": each, "organization_id": organization} for each in listed]
 
 
 def _check(_: Row, before: Record | None, after: After) -> Findings:

@@ -12,10 +12,10 @@ from uuid import uuid4
 import orjson
 from sqlalchemy import ARRAY, Table, Text, any_, literal, select
 from sqlalchemy import text as sql
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.errors import Conflict, Invalid, NotRecorded
+from mythos_gate.errors import Conflict, Invalid
 from mythos_gate.registry import csvfile
 from mythos_gate.registry.agents import AGENTS
 from mythos_gate.registry.authorities import AUTHORITIES, MODELS
@@ -69,12 +69,8 @@ async def load(change: Change, kind: str, data: bytes, *, now: datetime, relativ
     rows = await asyncio.to_thread(csvfile.read, data, KINDS[kind], Clock(now, relative), problems)
     try:
         return await _take(change, KINDS[kind], rows, problems)
-    # A database error shows the parameters, and with them nationalities: neither it nor its cause goes on.
     except IntegrityError:
         raise Conflict("the registry was changed during the import: import the file again") from None
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        raise NotRecorded(f"the import could not be written (SQLSTATE {state})") from None
 
 
 async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> Summary:

@@ -8,14 +8,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.errors import Conflict
 from mythos_gate.registry.change import Change
-from mythos_gate.tables import grants, seat_counts, seats
+from mythos_gate.tables import grants, people, seat_counts, seats
+from mythos_gate.terms import Employment, PersonStatus
 
 
 async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
-    """Hold a seat under each grant. `Conflict` if one has no free seat: then none is held.
+    """Hold a seat under each grant. `Conflict` if one has no free seat, or the person has left: then none is held.
 
-    Grants are locked in the order of their ids, so that two claims never wait for each other in a circle.
+    The person is locked before the counts, as a suspension does, and grants in the order of their ids, so that nobody
+    waits in a circle.
     """
+    present = select(people.c.organization_id).where(
+        people.c.id == person, people.c.status == PersonStatus.ACTIVE, people.c.employment != Employment.ENDED
+    )
+    organization = (await change.connection.execute(present.with_for_update(read=True))).scalar_one_or_none()
+    if organization is None:
+        raise Conflict("the person has been suspended or has left")
     for grant in sorted(wanted):
         await change.connection.execute(insert(seat_counts).values(grant_id=grant, used=0).on_conflict_do_nothing())
         locked = (
@@ -26,9 +34,8 @@ async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
                 .with_for_update(of=seat_counts)
             )
         ).one()
-        held: CursorResult[tuple[str, str]] = await change.connection.execute(
-            insert(seats).values(grant_id=grant, person_id=person).on_conflict_do_nothing()
-        )
+        seat = insert(seats).values(grant_id=grant, person_id=person, organization_id=organization)
+        held: CursorResult[tuple[str, str]] = await change.connection.execute(seat.on_conflict_do_nothing())
         if held.rowcount == 0:
             continue
         if locked.seat_cap is not None and locked.used >= locked.seat_cap:
@@ -39,11 +46,11 @@ async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
     change.details |= {"person": person, "grants": sorted(wanted)}
 
 
-async def release(connection: AsyncConnection, people: Sequence[str]) -> None:
-    """End every seat of these people and lower the counts by as many."""
-    if people:
-        await connection.execute(LOCK, {"people": list(people)})
-        await connection.execute(RELEASE, {"people": list(people)})
+async def release(connection: AsyncConnection, left: Sequence[str]) -> None:
+    """End every seat of these people, whose rows are locked, and lower the counts by as many."""
+    if left:
+        await connection.execute(LOCK, {"people": list(left)})
+        await connection.execute(RELEASE, {"people": list(left)})
 
 
 # Claims lock the counts in the order of their ids; so does this, or one of the two could wait for the other for ever.

@@ -10,7 +10,7 @@ from mythos_gate import tables
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry import seats
 from mythos_gate.registry.change import Change
-from mythos_gate.terms import AgentStatus, GrantStatus, OrganizationStatus, PersonStatus
+from mythos_gate.terms import AgentStatus, Employment, GrantStatus, OrganizationStatus, PersonStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class _Noun:
     name: str
     table: Table
     steps: Mapping[str, frozenset[str]]
+    column: str = "status"
 
 
 def _steps(**steps: set[str]) -> Mapping[str, frozenset[str]]:
@@ -29,7 +30,10 @@ def _steps(**steps: set[str]) -> Mapping[str, frozenset[str]]:
 ORGANIZATION = _Noun(
     "organization",
     tables.organizations,
-    _steps(suspended={OrganizationStatus.ACTIVE, OrganizationStatus.PROSPECT}),
+    _steps(
+        suspended={OrganizationStatus.ACTIVE, OrganizationStatus.PROSPECT},
+        terminated={OrganizationStatus.ACTIVE, OrganizationStatus.PROSPECT, OrganizationStatus.SUSPENDED},
+    ),
 )
 GRANT = _Noun(
     "grant",
@@ -40,6 +44,9 @@ GRANT = _Noun(
     ),
 )
 PERSON = _Noun("person", tables.people, _steps(suspended={PersonStatus.ACTIVE}))
+EMPLOYMENT = _Noun(
+    "person", tables.people, _steps(ended={Employment.EMPLOYEE, Employment.CONTRACTOR}), column="employment"
+)
 AGENT = _Noun(
     "agent",
     tables.agents,
@@ -58,6 +65,10 @@ async def suspend_organization(change: Change, reference: str, reason: str | Non
     return await _set(change, ORGANIZATION, _by_slug(reference), "suspended", reason)
 
 
+async def revoke_organization(change: Change, reference: str, reason: str | None) -> Standing:
+    return await _set(change, ORGANIZATION, _by_slug(reference), "terminated", reason)
+
+
 async def suspend_grant(change: Change, identifier: str, reason: str | None) -> Standing:
     return await _set(change, GRANT, tables.grants.c.id == identifier, "suspended", reason)
 
@@ -69,6 +80,13 @@ async def revoke_grant(change: Change, identifier: str, reason: str | None) -> S
 async def suspend_person(change: Change, reference: str, reason: str | None) -> Standing:
     """Seats end with the suspension."""
     standing = await _set(change, PERSON, _by_name(tables.people, reference), "suspended", reason)
+    await seats.release(change.connection, [standing.id])
+    return standing
+
+
+async def revoke_person(change: Change, reference: str, reason: str | None) -> Standing:
+    """The employment ends, and with it the seats."""
+    standing = await _set(change, EMPLOYMENT, _by_name(tables.people, reference), "ended", reason)
     await seats.release(change.connection, [standing.id])
     return standing
 
@@ -95,7 +113,9 @@ def _by_name(table: Table, reference: str) -> ColumnElement[bool]:
 
 
 async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: str, reason: str | None) -> Standing:
-    query = select(noun.table.c.id, noun.table.c.status).where(which).with_for_update()
+    query = (
+        select(noun.table.c.id, noun.table.c[noun.column].label("status")).where(which).with_for_update(key_share=True)
+    )
     row = (await change.connection.execute(query)).one_or_none()
     if row is None:
         raise NotFound(f"no such {noun.name}")
@@ -104,7 +124,7 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
         rest = f"it can become {' or '.join(possible)}" if possible else "nothing further is possible"
         raise Conflict(f"the {noun.name} is {row.status} and cannot become {status}: {rest}")
     await change.connection.execute(
-        update(noun.table).where(noun.table.c.id == row.id).values(status=status, status_reason=reason)
+        update(noun.table).where(noun.table.c.id == row.id).values({noun.column: status, "status_reason": reason})
     )
     change.details |= {noun.name: row.id, "before": row.status, "after": status}
     return Standing(row.id, status)

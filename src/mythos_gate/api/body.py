@@ -1,0 +1,56 @@
+"""Bodies, read by hand: after the caller is known, within the limit, and as I-JSON (RFC 7493)."""
+
+import json
+from typing import Any, Never, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from mythos_gate.errors import Invalid
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """What the OpenAPI document says of a route whose body is read by hand."""
+    content = {"application/json": {"schema": shape.model_json_schema()}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+async def parsed(request: Request) -> dict[str, Any]:
+    """The members of the JSON object sent; `Invalid`, or `TooLarge`."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Invalid("the body must be sent with Content-Type: application/json")
+    try:
+        found = json.loads((await request.body()).decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        orjson.dumps(found)  # lone surrogates and integers over 64 bits cannot be recorded
+    except (ValueError, RecursionError, TypeError) as error:
+        raise Invalid(f"the body is not I-JSON (RFC 7493): {_first_line(error)}") from error
+    if not isinstance(found, dict):
+        raise Invalid("the body must be a JSON object")
+    return found
+
+
+def shaped(shape: type[Shape], members: dict[str, Any]) -> Shape:
+    """The members as the route wants them. `Invalid` says where and what, never the value: it may be a person's."""
+    try:
+        return shape.model_validate(members)
+    except ValidationError as error:
+        told = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in error.errors())
+        raise Invalid("; ".join(told)) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a member stands twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200].lower() or type(error).__name__
