@@ -4,12 +4,14 @@ import asyncio
 import base64
 import hmac
 import json
+from datetime import timedelta
 
 import pytest
 
-from mythos_gate.registry import seats
+from mythos_gate.authn import api_keys
+from mythos_gate.registry import callers, seats
 from mythos_gate.terms import Role
-from tests.service import DIGEST_KEY, PROGRAMME, question
+from tests.service import DIGEST_KEY, PROGRAMME, Service, question
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +43,11 @@ async def test_a_gateway_reads_its_own_decision_without_facts_and_nobody_elses(s
     shown = (await service.get(f"/v1/decisions/{own}", Role.GATEWAY)).json()
     assert {"id", "at", "outcome", "policy_revision", "reason_user"} == set(shown)
     assert (await service.get(f"/v1/decisions/{other}", Role.GATEWAY)).status_code == 404
+
+
+async def test_an_entry_that_is_no_decision_is_not_shown_as_one(service):
+    (change,) = (await service.get("/v1/log/entries?limit=1")).json()["items"]
+    assert (await service.get(f"/v1/decisions/{change['body']['id']}")).status_code == 404
 
 
 async def test_a_person_and_an_endpoint_are_found_by_the_gates_own_ids_too(service):
@@ -177,6 +184,24 @@ async def test_a_break_glass_that_passes_something_over_is_told_as_such(service)
     assert (entry["outcome"], entry["bypassed"]) == ("allow_break_glass", ["TRAINING_EXPIRED"])
 
 
+@pytest.mark.parametrize("seconds", [-6, 6])
+async def test_a_process_whose_clock_is_off_denies(service, tmp_path, seconds):
+    async with Service.running(service.database, tmp_path / "second", skew=timedelta(seconds=seconds)) as off:
+        off.keys = service.keys
+        said = (await off.ask(question())).json()["context"]["reason_admin"]
+    assert (said["facts"]["integrity"], said["primary"]) == ("clock_untrusted", "CLOCK_UNTRUSTED")
+
+
+async def test_another_organizations_grants_and_screening_do_not_count(service):
+    await service.load(
+        people="organization,external_id,employment\nother,x,employee\n",
+        screenings="organization,person,status,screened_at\nother,,true_match,now-1h\n",
+    )
+    assert (await service.ask(question())).json()["decision"] is True
+    said = (await service.ask(question("other/x", endpoint="other/ep-2"))).json()["context"]["reason_admin"]["facts"]
+    assert (said["vendor"], said["government"], said["ownership"]) == ("none", "none", "match")
+
+
 async def test_an_auditor_asks_nothing(service):
     assert (await service.ask(question(), Role.AUDITOR)).status_code == 403
     assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == [(0,)]
@@ -237,6 +262,9 @@ async def test_a_dry_run_explains_without_an_entry_or_a_seat(service):
 async def test_an_allow_claims_a_seat_under_each_grant_it_rests_on_once(service):
     for _ in range(2):
         assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
+    (claim,) = (await service.get("/v1/log/entries?type=seat_claimed")).json()["items"]
+    assert [(claim["body"]["actor"],)] == service.sql("SELECT id FROM callers WHERE name = 'test compliance'")
+    assert [(claim["body"]["person"],)] == service.sql("SELECT id FROM people WHERE external_id = 'ca'")
     held = service.sql("SELECT g.reference FROM seats JOIN grants g ON g.id = grant_id ORDER BY 1")
     assert held == [("G-1",), ("V-1",)]
     assert service.sql("SELECT used FROM seat_counts ORDER BY grant_id") == [(1,), (1,)]
@@ -405,12 +433,46 @@ async def test_a_body_over_the_limit_is_413(service):
     assert answer.json()["type"] == "urn:mythos-gate:problem:too-large"
 
 
+async def test_a_body_that_comes_in_parts_is_bounded_as_a_whole(service):
+    async def parts():
+        for _ in range(3):
+            yield b" " * 30_000
+
+    answer = await service.client.post(
+        "/access/v1/evaluation", content=parts(), headers=service.authorization(Role.COMPLIANCE)
+    )
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "key", [None, "Bearer mgk_a_b_c", f"Bearer {api_keys.create()[0]}"], ids=["none", "bad", "unknown"]
+)
+@pytest.mark.parametrize("body", [b"{", json.dumps(question()).encode()], ids=["unreadable", "fine"])
+async def test_without_a_valid_key_nothing_is_told_but_that(service, key, body):
+    headers = {"Content-Type": "application/json"} | ({"Authorization": key} if key else {})
+    answer = await service.client.post("/access/v1/evaluation", content=body, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["type"] == "urn:mythos-gate:problem:not-authenticated"
+
+
+async def test_an_expired_key_opens_nothing(service):
+    async with service.gate.registry.change("key_created", "test") as change:
+        over = service.now - timedelta(seconds=1)
+        key = await callers.create_key(change, "former", list(Role), service=True, expires_at=over)
+    service.keys[Role.COMPLIANCE] = service.keys[Role.AUDITOR] = key.text
+    assert (await service.ask(question())).status_code == 401
+    assert (await service.get("/v1/log/entries")).status_code == 401
+    assert (await service.post("/v1/organizations/acme/suspend")).status_code == 401
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
 async def test_only_post_decides(service, method):
     answer = await service.client.request(
         method, "/access/v1/evaluation", headers=service.authorization(Role.COMPLIANCE)
     )
-    assert answer.status_code == 405
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+    assert answer.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("path", ["/access/v1/evaluation/", "//access/v1/evaluation", "/access/v1"])
@@ -418,7 +480,13 @@ async def test_a_path_that_is_nearly_right_is_404(service, path):
     answer = await service.client.post(
         f"http://gate{path}", json=question(), headers=service.authorization(Role.COMPLIANCE)
     )
-    assert answer.status_code == 404
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_metadata_names_the_public_address(service, tmp_path):
+    async with Service.running(service.database, tmp_path / "second", public_url="https://gate.example/") as public:
+        answer = await public.client.get("/.well-known/authzen-configuration")
+    assert answer.json()["access_evaluation_endpoint"] == "https://gate.example/access/v1/evaluation"
 
 
 async def test_metadata_comes_from_the_configuration(service):

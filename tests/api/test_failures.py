@@ -6,8 +6,9 @@ from functools import partial
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
+from mythos_gate.audit import reading
 from mythos_gate.audit.log import Committer
 from mythos_gate.decision import facts
 from mythos_gate.decision.pdp import Pdp
@@ -51,6 +52,30 @@ async def test_records_that_cannot_be_read(service):
 async def test_a_pool_that_gives_no_connection(service):
     await service.gate.pdp._pool.close()
     await refused(service, "not-decided")
+
+
+async def test_a_database_that_is_away(service, server):
+    name = make_url(service.database).database
+    with psycopg.connect(server, autocommit=True) as owner:
+        owner.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    answers = [
+        await service.ask(question()),
+        await service.post("/v1/organizations/acme/suspend"),
+        await service.get("/v1/log/entries"),
+        await service.client.get("/health/ready"),
+    ]
+    assert {(each.status_code, each.headers["content-type"]) for each in answers} == {(503, "application/problem+json")}
+    assert (await service.client.get("/health/live")).status_code == 200
+
+
+async def test_a_surprise_is_500_that_tells_nothing_of_itself(service, monkeypatch):
+    monkeypatch.setattr(reading, "page", lambda *_: 1 / 0)
+    headers = service.authorization(Role.AUDITOR) | {"X-Request-ID": "r-1"}
+    answer = await service.client.get("/v1/log/entries", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.headers["x-request-id"] == "r-1"
+    assert "division" not in answer.text
 
 
 async def test_records_that_cannot_be_evaluated(service, monkeypatch):
