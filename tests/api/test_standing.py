@@ -37,7 +37,10 @@ async def test_the_next_decision_denies(service, path, subject, kind, code):
     entry = [item["body"] for item in await service.entries()][-2]
     before = "employee" if path == "/v1/people/acme/us/revoke" else "active"
     assert (entry["before"], entry["after"]) == (before, done.json()["status"])
+    assert [(entry["actor"],)] == service.sql("SELECT id FROM callers WHERE name = 'test compliance'")
     assert "found out" not in str(entry)
+    table = path.split("/")[2]
+    assert service.sql(f"SELECT status_reason FROM {table} WHERE id = %s", done.json()["id"]) == [("found out",)]
 
 
 async def test_by_the_gates_own_id_too(service):
@@ -63,7 +66,33 @@ async def test_what_is_not_possible_is_409_that_says_what_is(service):
 
 
 @pytest.mark.parametrize(
-    "path", ["organizations/nobody", "grants/grt_0", "people/acme/nobody", "people/nobody", "agents/acme/us"]
+    ("table", "status", "path", "steps"),
+    [
+        ("grants", "revoked", "grants/{V-1}", ("suspend", "revoke")),
+        ("agents", "revoked", "agents/acme/bot", ("suspend", "revoke")),
+        ("organizations", "terminated", "organizations/acme", ("suspend",)),
+        ("people", "suspended", "people/acme/us", ("suspend",)),
+    ],
+)
+async def test_nothing_leads_back_from_the_last_status(service, table, status, path, steps):
+    service.sql(f"ALTER TABLE {table} DISABLE TRIGGER ALL; UPDATE {table} SET status = '{status}'")
+    for step in steps:
+        answer = await service.post(f"/v1/{path.replace('{V-1}', grant(service, 'V-1'))}/{step}")
+        assert answer.status_code == 409
+        assert answer.json()["detail"].endswith("nothing further is possible")
+    assert service.sql(f"SELECT DISTINCT status FROM {table}") == [(status,)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "organizations/nobody",
+        "grants/grt_0",
+        "people/acme/nobody",
+        "people/other/us",
+        "people/nobody",
+        "agents/acme/us",
+    ],
 )
 async def test_the_unknown_is_404_and_leaves_no_entry(service, path):
     before = service.sql("SELECT n FROM revision")

@@ -20,6 +20,10 @@ def test_a_gateway_asks_and_nothing_else(permissions):
     assert permissions.of([Role.GATEWAY]) == {Permission.EVALUATE, Permission.READ_DECISIONS}
 
 
+def test_compliance_changes_and_does_not_read_the_whole_log(permissions):
+    assert permissions.of([Role.COMPLIANCE]) == set(Permission) - {Permission.READ_LOG}
+
+
 def test_an_auditor_reads_and_changes_nothing(permissions):
     given = permissions.of([Role.AUDITOR])
     assert Permission.READ_LOG in given
