@@ -1,7 +1,9 @@
 """The import into a real Postgres: all or nothing, and what is as it was is not touched."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -11,7 +13,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from mythos_gate import db
-from mythos_gate.errors import Invalid
+from mythos_gate.errors import GateError, Invalid
 from mythos_gate.registry import imports, jurisdictions
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.registry.imports import Summary
@@ -188,6 +190,56 @@ def test_an_empty_status_does_not_lift_a_suspension(office: Office) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "header", "row"),
+    [
+        ("agents", "organization,external_id,sponsor,status", "acme,a-1,p-1,{}"),
+        ("endpoints", "organization,external_id,attested,status", "acme,e-1,yes,{}"),
+    ],
+)
+def test_an_empty_status_does_not_lift_one_of_an_agent_or_endpoint(
+    office: Office, kind: str, header: str, row: str
+) -> None:
+    left = "suspended" if kind == "agents" else "retired"
+    office.load(kind, f"{header}\n{row.format(left)}\n")
+    assert office.load(kind, f"{header}\n{row.format('')}\n").unchanged == 1
+
+
+def test_a_reason_does_not_outlive_its_status(office: Office) -> None:
+    office.execute("UPDATE people SET status = 'suspended', status_reason = 'found out' WHERE external_id = 'p-1'")
+    office.execute("UPDATE touched SET n = 0 WHERE n IS NULL")
+    office.load("people", "organization,external_id,employment,status\nacme,p-1,employee,active\n")
+    assert office.rows("SELECT DISTINCT status_reason FROM people") == [{"status_reason": None}]
+
+
+@pytest.mark.parametrize("state", ["unique_violation", "disk_full"])
+def test_an_error_of_the_database_shows_nothing_of_the_file(office: Office, state: str) -> None:
+    office.execute(
+        f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE {state}; END';"
+        "CREATE TRIGGER refuse BEFORE INSERT ON nationality_records FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    data = PEOPLE + "acme,p-9,Jane Doe,,employee,no,,France@1999-09-09,,\n"
+    with pytest.raises(GateError) as refused:
+        office.load("people", data)
+    told = "".join(traceback.format_exception(refused.value))
+    assert not [word for word in ("Jane", "France", "1999-09-09") if word in told]
+
+
+def test_two_imports_of_one_file_at_once_make_its_records_once(office: Office) -> None:
+    data = PEOPLE + "".join(f"acme,new-{number},,,employee,,,,,\n" for number in range(50))
+    with ThreadPoolExecutor() as pool:
+        summaries = list(pool.map(lambda _: office.load("people", data), range(2)))
+    assert sorted((summary.created, summary.unchanged) for summary in summaries) == [(0, 50), (50, 0)]
+
+
+def test_every_record_of_a_large_file_is_written(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH", 2)
+    assert (
+        office.load("endpoints", "organization,external_id\n" + "".join(f"acme,e-{n}\n" for n in range(5))).created == 5
+    )
+    assert office.rows("SELECT count(*) FROM endpoints") == [{"count": 5}]
+
+
+@pytest.mark.parametrize(
     "cells",
     [
         "Jane Doe,jane,employee,no,,CA,,",
@@ -234,6 +286,13 @@ def test_a_us_person_keeps_no_nationality_records_whatever_the_file_leaves_out(o
         ),
         (
             "grants",
+            PROGRAMME["grants"]
+            .replace("not_before", "not_before,not_after")
+            .replace("2026-01-01", "2026-01-01,2026-01-01"),
+            "line 2, column not_after: '2026-01-01' is not after not_before: correct one of the two",
+        ),
+        (
+            "grants",
             PROGRAMME["grants"].replace("5.1", "5.1.0"),
             "line 2, column versions: '5.1.0' is no major.minor version: use 5.1, which names every 5.1.x",
         ),
@@ -260,6 +319,19 @@ def test_what_contradicts_the_records_is_refused(office: Office, kind: str, data
     assert office.refusal(kind, data).startswith(f"{kind}.csv {message}")
 
 
+def test_a_list_of_people_or_organizations_is_replaced_as_a_whole(office: Office) -> None:
+    office.load("grants", PROGRAMME["grants"].replace("p-2", "p-1"))
+    assert office.rows("SELECT external_id FROM grant_listed_people JOIN people ON id = person_id") == [
+        {"external_id": "p-1"}
+    ]
+    order = "authority,reference,model,versions,applies_to,from,exempt_organizations\noffice,D-1,m-5,5.1,all,2026-01-01,{}\n"
+    for exempt in ("acme", "other"):
+        office.load("directives", order.format(exempt))
+    assert office.rows("SELECT slug FROM directive_exemptions JOIN organizations ON id = organization_id") == [
+        {"slug": "other"}
+    ]
+
+
 def test_an_unknown_kind_names_the_kinds(empty: Office) -> None:
     with pytest.raises(Invalid, match="use one of authorities, models"):
         empty.load("humans", "")
@@ -272,6 +344,12 @@ def test_ownership_is_replaced_as_a_whole(office: Office) -> None:
     again = office.load("ownerships", header + "acme,A,60.0,no\nother,C,100,no\n")
     assert (again.created, again.updated, again.unchanged) == (0, 1, 1)
     assert [row["owner"] for row in office.rows("SELECT owner FROM ownerships ORDER BY owner")] == ["A", "C"]
+
+
+def test_a_grant_keeps_its_model(office: Office) -> None:
+    office.load("models", PROGRAMME["models"].replace("m-5,", "m-6,"))
+    message = office.refusal("grants", PROGRAMME["grants"].replace(",m-5,", ",m-6,"))
+    assert message.startswith("grants.csv line 2, column model: 'm-6' is not what this grant was issued for")
 
 
 @pytest.mark.parametrize("left", ["status=suspended", "employment=ended"])
@@ -330,6 +408,8 @@ def test_a_data_set_is_named_by_its_content_and_put_in_force(empty: Office) -> N
         "SELECT id, version FROM data_sets JOIN programme ON data_set_id = id"
     )
     assert first.rows == empty.rows("SELECT count(*) FROM jurisdictions")[0]["count"]
+    assert empty.load_data_set(JURISDICTIONS.replace(b"Canada", b"Kanada")).created == 1
+    assert [{"id": first.ids[0]}] != empty.rows("SELECT data_set_id AS id FROM programme")
 
 
 @pytest.mark.parametrize(
@@ -363,3 +443,38 @@ async def test_a_change_of_nationality_is_committed_to_and_can_be_opened(service
     assert sha256(salt + now.encode()).digest() == commitment
     await service.load(people="organization,external_id,employment,name\nacme,ca,employee,Somebody\n")
     assert "nationality" not in (await service.entries())[-1]["body"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "columns",
+    ["us_person,citizenships\nacme,ca,employee,no,", "us_person,us_basis,citizenships\nacme,ca,employee,yes,citizen,"],
+    ids=["a record that goes", "another status"],
+)
+async def test_every_change_of_nationality_is_committed_to(service, columns):
+    await service.load(people=f"organization,external_id,employment,{columns}\n")
+    assert len((await service.entries())[-1]["body"]["nationality"]) == 1
+
+
+@pytest.mark.anyio
+async def test_an_assessment_alone_is_committed_to_under_a_salt_of_its_own(service):
+    for basis in ("protected_individual", "lpr", "protected_individual"):
+        await service.load(
+            people=f"organization,external_id,employment,us_person,us_basis\nacme,us,employee,yes,{basis}\n"
+        )
+    made = [entry["body"]["nationality"][0]["commitment"] for entry in (await service.entries())[-3:]]
+    assert len(set(made)) == 3
+
+
+@pytest.mark.anyio
+async def test_many_changes_of_nationality_are_committed_to_by_one_hash(service):
+    rows = "".join(f"acme,many-{number},employee,no,FR\n" for number in range(101))
+    await service.load(people=f"organization,external_id,employment,us_person,citizenships\n{rows}")
+    made = service.sql(
+        "SELECT person_id, encode(commitment, 'hex') FROM nationality_commitments JOIN people ON id = person_id"
+        " WHERE external_id ~ '^many-' ORDER BY 1, 2"
+    )
+    listed = "\n".join(f"{person} {commitment}" for person, commitment in made)
+    entry = (await service.entries())[-1]["body"]
+    assert len(made) == 101
+    assert (entry["nationality_sha256"], "nationality" in entry) == (sha256(listed.encode()).hexdigest(), False)
