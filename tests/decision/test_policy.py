@@ -137,6 +137,22 @@ def test_a_table_that_could_fail_open_is_refused(rows, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("messages.csv", "OK,", "messages.csv: no message for 'OK'"),
+        ("reasons.csv", "NO_APPLICABLE_RULE,", "reasons.csv: NO_APPLICABLE_RULE is missing"),
+        ("reasons.csv", "BREAK_GLASS_NOT_PERMITTED,", "reasons.csv: BREAK_GLASS_NOT_PERMITTED is missing"),
+        ("reasons.csv", "AGENT_SPONSOR_DENIED,", "reasons.csv: AGENT_SPONSOR_DENIED is missing"),
+    ],
+)
+def test_a_code_that_could_not_be_told_is_refused(name, line, message):
+    kept = [each for each in BASELINE[name].splitlines(keepends=True) if not each.startswith(line)]
+    with pytest.raises(Invalid) as refused:
+        Policy(BASELINE | {name: "".join(kept)})
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(
     "model",
     [
         BASELINE["model.conf"].replace(
@@ -178,3 +194,9 @@ def test_the_hash_changes_with_every_file():
         content_hash(BASELINE | {name: BASELINE[name] + str(rng.random())}) for name in FILES
     }
     assert len(hashes) == len(FILES) + 1
+
+
+def test_the_hash_changes_when_text_moves_from_one_file_to_the_next():
+    first, second = FILES[:2]
+    moved = {first: BASELINE[first] + BASELINE[second], second: ""}
+    assert content_hash(BASELINE | moved) != content_hash(BASELINE)
