@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from mythos_gate.app import create
+from mythos_gate import db
+from mythos_gate.app import create, digest_key, make_digest_key
 from mythos_gate.cli import app
 from mythos_gate.db import DbRole
+from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Misconfigured
 from mythos_gate.settings import Settings, root
 from tests.service import DIGEST_KEY, PROGRAMME
@@ -77,6 +80,23 @@ def test_a_revoked_key_does_nothing_any_more(cli, officer):
     cli("keys", "revoke", officer.split("_")[1])
     assert "not valid" in cli("policy", "activate", str(POLICIES), code=1)
     assert "no live key" in cli("keys", "revoke", officer.split("_")[1], code=1)
+
+
+def test_a_revocation_is_logged_with_the_key(cli, officer, database):
+    cli("keys", "revoke", officer.split("_")[1])
+    entry = entries(database)[-1]
+    assert (entry["type"], entry["key"]) == ("key_revoked", officer.split("_")[1])
+
+
+def test_a_key_for_some_days_expires(cli, database):
+    cli("keys", "create", "gw", "--role", "gateway", "--service", "--days", "2")
+    with psycopg.connect(database) as owner:
+        ((left,),) = owner.execute("SELECT expires_at - now() FROM api_keys").fetchall()
+    assert timedelta(days=1, hours=23) < left <= timedelta(days=2)
+
+
+def test_a_person_does_not_become_a_service_by_a_new_key(cli, officer):
+    assert "is a person" in cli("keys", "create", "Ada Officer", "--role", "compliance", "--service", code=1)
 
 
 def test_an_existing_caller_does_not_get_other_roles_by_a_new_key(cli, officer):
@@ -148,7 +168,7 @@ def test_a_reviewed_data_set_is_imported(cli, officer, database):
 # --- policy -----------------------------------------------------------------------------------------------------
 
 
-def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli, officer, tmp_path):
+def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli, officer, database, tmp_path):
     assert "policy revision 1 is active" in cli("policy", "activate", str(POLICIES))
     other = tmp_path / "policy"
     other.mkdir()
@@ -159,6 +179,9 @@ def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli
     )
     assert "policy revision 2 is active" in cli("policy", "activate", str(other))
     assert "policy revision 1 is active" in cli("policy", "activate", str(POLICIES))
+    activated = [entry for entry in entries(database) if entry["type"] == "policy_activated"]
+    assert [(entry["before"], entry["after"]) for entry in activated] == [(None, 1), (1, 2), (2, 1)]
+    assert activated[0]["sha256"] == activated[2]["sha256"] == Policy(read_files(POLICIES)).sha256
 
 
 def test_a_broken_policy_is_not_activated(cli, officer, database, tmp_path):
@@ -288,6 +311,25 @@ def test_serve_refuses_to_start_without_a_digest_key(cli):
 def test_production_refuses_an_owners_login(cli, monkeypatch):
     monkeypatch.setenv("MYTHOS_GATE_PRODUCTION", "1")
     assert "must not hold an owner's login" in cli("serve", code=1)
+
+
+@pytest.mark.parametrize("given", [(), ("service", "reader"), ("service", "reader", "compliance", "database")], ids=str)
+def test_production_takes_a_login_for_each_role_and_no_owners(given, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    urls: dict[str, Any] = {f"{name}_url": f"postgresql://{name}@/gate" for name in given}
+    with pytest.raises(Misconfigured, match="must not hold an owner's login"):
+        db.role_urls(Settings(production=True, **urls))
+
+
+def test_the_digest_key_is_made_once_for_its_owner_alone(tmp_path):
+    chosen = Settings(state=tmp_path)
+    make_digest_key(chosen)
+    made = digest_key(chosen)
+    make_digest_key(chosen)
+    assert digest_key(chosen) == made
+    assert (tmp_path / "digest.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(Misconfigured, match="fewer than 32 bytes"):
+        digest_key(Settings(digest_key="x" * 31))
 
 
 @pytest.fixture

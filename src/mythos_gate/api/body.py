@@ -20,10 +20,11 @@ def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, An
 
 async def parsed(request: Request) -> dict[str, Any]:
     """The members of the JSON object sent; `Invalid`, or `TooLarge`."""
+    sent = await request.body()
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Invalid("the body must be sent with Content-Type: application/json")
     try:
-        found = json.loads((await request.body()).decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        found = json.loads(sent.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
         orjson.dumps(found)  # lone surrogates and integers over 64 bits cannot be recorded
     except (ValueError, RecursionError, TypeError) as error:
         raise Invalid(f"the body is not I-JSON (RFC 7493): {_first_line(error)}") from error
