@@ -15,7 +15,7 @@ from mythos_gate.decision.pdp import Pdp
 from mythos_gate.decision.policy import FILES, Policy
 from mythos_gate.registry import callers
 from mythos_gate.terms import Role
-from tests.service import POLICIES, Service, question
+from tests.service import POLICIES, Service, question, until
 
 pytestmark = pytest.mark.anyio
 
@@ -196,14 +196,18 @@ async def test_a_seat_that_cannot_be_claimed(service):
     assert before == decisions(service)
 
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 async def test_a_claim_that_must_wait_ends_with_the_deadline_and_holds_up_nobody_else(tmp_path, service):
-    async with Service.running(service.database, tmp_path / "second", deadline=0.5) as hurried:
+    async with Service.running(service.database, tmp_path / "second", deadline=2) as hurried:
         hurried.keys = service.keys
         with psycopg.connect(service.database) as other:
             other.execute("SELECT FROM seat_counts FOR UPDATE")
             asked = [asyncio.create_task(hurried.ask(question("acme/ca", country="DE"))) for _ in range(20)]
-            await asyncio.sleep(0)
+            await until(lambda: service.sql(WAITING)[0][0] >= 4)
             assert (await hurried.post("/v1/organizations/other/suspend")).status_code == 200
+            assert not any(task.done() for task in asked)
             answers = await asyncio.gather(*asked)
     assert {answer.status_code for answer in answers} == {503}
 

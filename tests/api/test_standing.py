@@ -1,5 +1,6 @@
 """Suspend and revoke: effective on the next decision."""
 
+import psycopg
 import pytest
 
 from mythos_gate.terms import Role
@@ -46,6 +47,16 @@ async def test_the_next_decision_denies(service, path, subject, kind, code):
 async def test_by_the_gates_own_id_too(service):
     ((person,),) = service.sql("SELECT id FROM people WHERE external_id = 'us'")
     assert (await service.post(f"/v1/people/{person}/suspend")).json() == {"id": person, "status": "suspended"}
+
+
+async def test_an_import_that_is_under_way_keeps_no_suspension_waiting(service):
+    with psycopg.connect(service.database) as other:
+        other.execute(
+            "INSERT INTO people (id, organization_id, external_id, status, employment)"
+            " SELECT 'per_new', id, 'new', 'active', 'employee' FROM organizations WHERE slug = 'acme'"
+        )
+        assert (await service.post("/v1/organizations/acme/suspend")).status_code == 200
+        other.rollback()
 
 
 @pytest.mark.parametrize("step", ["suspend", "revoke"])

@@ -113,10 +113,9 @@ def _by_name(table: Table, reference: str) -> ColumnElement[bool]:
 
 
 async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: str, reason: str | None) -> Standing:
-    query = (
-        select(noun.table.c.id, noun.table.c[noun.column].label("status")).where(which).with_for_update(key_share=True)
-    )
-    row = (await change.connection.execute(query)).one_or_none()
+    query = select(noun.table.c.id, noun.table.c[noun.column].label("status")).where(which)
+    # Not stronger: an import that adds to an organization holds its key for long, and must not keep us waiting.
+    row = (await change.connection.execute(query.with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise NotFound(f"no such {noun.name}")
     if row.status not in noun.steps[status]:
