@@ -149,6 +149,12 @@ def test_an_unknown_kind_is_told(cli, officer, tmp_path):
     assert "authorities" in cli("import", "persons", str(file), code=1)
 
 
+def test_a_data_set_without_a_review_is_told_to_deny_everything(cli, officer):
+    assert "not reviewed, so every request is denied" in cli(
+        "import", "jurisdictions", str(POLICIES / "jurisdictions.csv")
+    )
+
+
 def test_a_reviewed_data_set_is_imported(cli, officer, database):
     cli(
         "import",
@@ -314,11 +320,11 @@ def test_production_refuses_an_owners_login(cli, monkeypatch):
 
 
 @pytest.mark.parametrize("given", [(), ("service", "reader"), ("service", "reader", "compliance", "database")], ids=str)
-def test_production_takes_a_login_for_each_role_and_no_owners(given, monkeypatch):
+def test_production_takes_a_login_for_each_role_and_no_owners(given, monkeypatch, tmp_path):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     urls: dict[str, Any] = {f"{name}_url": f"postgresql://{name}@/gate" for name in given}
     with pytest.raises(Misconfigured, match="must not hold an owner's login"):
-        db.role_urls(Settings(production=True, **urls))
+        db.role_urls(Settings(production=True, state=tmp_path, **urls))
 
 
 def test_the_digest_key_is_made_once_for_its_owner_alone(tmp_path):

@@ -275,6 +275,12 @@ async def test_a_us_person_at_home_takes_a_vendors_seat_alone(service):
     assert service.sql("SELECT g.reference FROM seats JOIN grants g ON g.id = grant_id") == [("V-1",)]
 
 
+async def test_a_us_person_abroad_takes_the_governments_seat_too(service):
+    assert (await service.ask(question("acme/us", country="DE"))).json()["decision"] is True
+    held = service.sql("SELECT g.reference FROM seats JOIN grants g ON g.id = grant_id ORDER BY 1")
+    assert held == [("G-1",), ("V-1",)]
+
+
 async def test_a_grant_without_a_cap_has_no_seats(service):
     await service.load(grants=PROGRAMME["grants"].replace(",50\n", ",\n"))
     assert (await service.ask(question())).json()["decision"] is True

@@ -150,6 +150,18 @@ def test_a_file_without_a_header_shows_nobodys_data() -> None:
     assert "Jane" not in refusal("acme,p-1,Jane Doe\n", PEOPLE)
 
 
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (PEOPLE, "organization,external_id,employment,evidence_expires\nacme,p-1,employee,Roe\n"),
+        (OWNERSHIPS, "organization,owner,percent\nacme,Jane Roe,1\nacme,Jane Roe,2\n"),
+    ],
+    ids=["when evidence ends", "an owner"],
+)
+def test_what_may_be_of_a_person_is_not_shown(kind: Kind, data: str) -> None:
+    assert "Roe" not in refusal(data, kind)
+
+
 def test_an_email_address_is_shown_from_no_column() -> None:
     assert "jane" not in refusal("thing,work_country\na,jane@example.com\n")
 

@@ -60,3 +60,12 @@ async def test_of_two_who_claim_the_last_seat_at_once_one_gets_it(service, ca, g
     with pytest.raises(Conflict):
         await second
     assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+
+
+async def test_whoever_leaves_takes_one_from_each_count(service, us, ca):
+    grant = record(service, "grants", "reference", "V-1")
+    for person in (us, ca):
+        await claim(service, person, grant)
+    async with service.gate.registry.change("person_suspended", "test") as change:
+        await seats.release(change.connection, [us, ca])
+    assert service.sql("SELECT sum(used), (SELECT count(*) FROM seats) FROM seat_counts") == [(0, 0)]
