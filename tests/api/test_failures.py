@@ -58,7 +58,7 @@ async def test_a_database_that_is_away(service, server):
     name = make_url(service.database).database
     with psycopg.connect(server, autocommit=True) as owner:
         owner.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
-        owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        owner.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
     answers = [
         await service.ask(question()),
         await service.post("/v1/organizations/acme/suspend"),
