@@ -287,7 +287,7 @@ def upgrade() -> None:
     run("INSERT INTO programme_history SELECT *, tstzrange(clock_timestamp(), NULL) FROM programme")
     run(ROLES)
     schema = run("SELECT quote_ident(current_schema())")[0][0]
-    past = [f"{table}_history" for table in KEPT if table not in NATIONALITY]
+    past = [f"{table}_history" for table in KEPT if table not in (*NATIONALITY, "api_keys")]
     run(
         GRANTS.format(
             schema=schema,

@@ -10,6 +10,7 @@ from mythos_gate.registry.columns import many
 from mythos_gate.registry.grants import GRANTS
 from mythos_gate.registry.imports import KINDS
 from mythos_gate.registry.kind import Bad, Clock, Column, Country, InvalidFile, Kind, Problems, Row
+from mythos_gate.registry.ownership import OWNERSHIPS
 from mythos_gate.registry.people import PEOPLE, Nationality, approver, nationality
 from mythos_gate.terms import GrantStatus
 

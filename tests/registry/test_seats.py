@@ -47,6 +47,12 @@ async def test_without_a_free_seat_under_each_none_is_held(service, us, ca, gran
     assert service.sql("SELECT used FROM seat_counts ORDER BY used") == [(1,), (40,)]
 
 
+async def test_a_seat_that_is_held_is_not_claimed_again(service, us, grants):
+    for _ in range(2):
+        await claim(service, us, *grants)
+    assert service.sql("SELECT used FROM seat_counts ORDER BY used") == [(1,), (40,)]
+
+
 async def test_of_two_who_claim_the_last_seat_at_once_one_gets_it(service, ca, grants):
     waiting = (
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

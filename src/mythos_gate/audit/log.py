@@ -44,6 +44,8 @@ OPEN = """
 INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
 """
 
+UNKNOWN = "40003"  # statement_completion_unknown, from servers that speak Postgres's protocol
+
 logger = logging.getLogger(__name__)
 
 
@@ -197,7 +199,7 @@ class Committer:
             guard = await self._insert(batch, rows)
         except asyncpg.PostgresError as error:
             # The statement is a transaction of its own: after an ERROR nothing of it is there. FATAL cuts it anywhere.
-            if error.severity_en == "ERROR":
+            if error.severity_en == "ERROR" and error.sqlstate != UNKNOWN:
                 await self._one_by_one(batch, error)
             else:
                 self._lose(batch, session, error)

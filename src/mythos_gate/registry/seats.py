@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import CursorResult, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,9 +35,9 @@ async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
             )
         ).one()
         seat = insert(seats).values(grant_id=grant, person_id=person, organization_id=organization)
-        held: CursorResult[tuple[str, str]] = await change.connection.execute(seat.on_conflict_do_nothing())
-        if held.rowcount == 0:
-            continue
+        claimed = await change.connection.execute(seat.on_conflict_do_nothing().returning(seats.c.grant_id))
+        if claimed.one_or_none() is None:
+            continue  # held already
         if locked.seat_cap is not None and locked.used >= locked.seat_cap:
             raise Conflict(f"grant {grant} has no free seat")
         await change.connection.execute(
