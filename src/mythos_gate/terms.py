@@ -169,6 +169,7 @@ class Permission(StrEnum):
     EXPLAIN = "explain"
     READ_DECISIONS = "read_decisions"
     READ_LOG = "read_log"
+    READ_REGISTRY = "read_registry"
     SUSPEND = "suspend"
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"

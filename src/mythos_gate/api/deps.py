@@ -1,12 +1,13 @@
 """What endpoints ask for in their signatures: the gate's parts, and a caller with a permission."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
@@ -47,6 +48,16 @@ async def authenticate(the_gate: Gate, presented: api_keys.Presented) -> Caller:
         raise NotDecided("the records cannot be read") from error
 
 
+@asynccontextmanager
+async def read_only(the_gate: Gate) -> AsyncIterator[AsyncConnection]:
+    """A connection that may read the log and the registry, nationality apart; `NotDecided` if it fails."""
+    try:
+        async with the_gate.reader.connect() as connection:
+            yield connection
+    except (SQLAlchemyError, OSError) as error:
+        raise NotDecided("the records cannot be read") from error
+
+
 def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, who has this permission."""
 
@@ -61,4 +72,5 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
 
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
 MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]
+MayReadRegistry = Annotated[Caller, Depends(may(Permission.READ_REGISTRY))]
 MayReadLog = Annotated[Caller, Depends(may(Permission.READ_LOG))]

@@ -4,21 +4,18 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.api.deps import Gate, MayReadDecisions, MayReadLog, TheGate
+from mythos_gate.api.deps import MayReadDecisions, MayReadLog, TheGate, read_only
 from mythos_gate.audit import reading
 from mythos_gate.decision.policy import Reason, parse_reasons
-from mythos_gate.errors import Invalid, NotDecided, NotFound
+from mythos_gate.errors import Invalid, NotFound
 from mythos_gate.tables import policy_revisions
 from mythos_gate.terms import Permission
 
@@ -26,19 +23,10 @@ router = APIRouter(prefix="/v1", tags=["log"])
 PLACE = re.compile(r"(\S{10,40}) ([a-z0-9-]{1,40}) ([0-9]{1,18})")  # at, writer, n
 
 
-@asynccontextmanager
-async def _reading(gate: Gate) -> AsyncIterator[AsyncConnection]:
-    try:
-        async with gate.reader.connect() as connection:
-            yield connection
-    except (SQLAlchemyError, OSError) as error:
-        raise NotDecided("the log cannot be read") from error
-
-
 @router.get("/decisions/{decision}")
 async def read_decision(decision: UUID, gate: TheGate, caller: MayReadDecisions) -> dict[str, Any]:
     """A decision. Facts, rows and all codes only for those who may see them; others see their own decisions."""
-    async with _reading(gate) as connection:
+    async with read_only(gate) as connection:
         entry = await reading.find(connection, decision, "decision")
         explained = gate.permissions.has(caller, Permission.EXPLAIN)
         if entry is None or not (explained or entry["caller"]["id"] == caller.id):
@@ -77,7 +65,7 @@ async def list_entries(
 
     `next` is null on the last page.
     """
-    async with _reading(gate) as connection:
+    async with read_only(gate) as connection:
         rows = await reading.page(connection, limit + 1, _place(cursor), type)
     shown = [{"leaf": leaf.hex(), "stored": body.decode(), "body": json.loads(body)} for _, leaf, body in rows[:limit]]
     return {"items": shown, "next": _cursor(rows[limit - 1][0]) if len(rows) > limit else None}

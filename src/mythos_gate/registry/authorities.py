@@ -1,9 +1,16 @@
 """Authorities and the models that they answer for."""
 
 from mythos_gate import tables
+from mythos_gate.registry import places
+from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import count, many, name, one_of, slug, text, version
-from mythos_gate.registry.kind import Column, Kind, Part
+from mythos_gate.registry.kind import Column, Kind, Part, Written
 from mythos_gate.terms import AuthorityKind
+
+
+async def _after(change: Change, written: Written) -> None:
+    await places.check(change, (authority["id"] for authority in written["authorities"]))
+
 
 AUTHORITIES = Kind(
     name="authorities",
@@ -15,6 +22,7 @@ AUTHORITIES = Kind(
     },
     key=("authority",),
     parts=(Part(tables.authorities, key=("slug",), prefix="aut_"),),
+    after=_after,
 )
 
 MODELS = Kind(

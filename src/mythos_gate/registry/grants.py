@@ -3,6 +3,7 @@
 from sqlalchemy.dialects.postgresql import insert
 
 from mythos_gate import tables
+from mythos_gate.registry import places
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import (
     allowed_country,
@@ -45,10 +46,11 @@ def _check(_: Row, before: Record | None, after: After) -> Findings:
         yield "not_after", "is not after not_before", "correct one of the two"
 
 
-async def _make_seat_counts(change: Change, written: Written) -> None:
+async def _after(change: Change, written: Written) -> None:
     counts = [{"grant_id": grant["id"], "used": 0} for grant in written["grants"]]
     if counts:
         await change.connection.execute(insert(tables.seat_counts).on_conflict_do_nothing(), counts)
+    await places.check(change, (grant["authority_id"] for grant in written["grants"]))
 
 
 GRANTS = Kind(
@@ -80,5 +82,5 @@ GRANTS = Kind(
         Part(tables.grant_listed_people, key=("grant_id", "person_id"), records=_listed, whole=True),
     ),
     check=_check,
-    after=_make_seat_counts,
+    after=_after,
 )

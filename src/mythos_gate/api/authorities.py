@@ -1,0 +1,56 @@
+"""Authorities over REST: what is taken under their caps."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from mythos_gate.api.deps import MayReadRegistry, TheGate, read_only
+from mythos_gate.api.text import Text
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.registry import places
+
+router = APIRouter(prefix="/v1", tags=["authorities"])
+
+
+class Seats(BaseModel):
+    """Seats under one grant; no cap is null."""
+
+    model_config = ConfigDict(from_attributes=True)
+    id: str
+    reference: str
+    organization: str
+    status: str
+    seat_cap: int | None
+    used: int
+
+
+class Usage(BaseModel):
+    """Places under an authority's cap at an instant, and the seats under each of its grants."""
+
+    authority: str
+    at: str
+    organization_cap: int | None
+    organizations: int
+    grants: list[Seats]
+
+
+@router.get("/authorities/{authority}/usage")
+async def read_usage(
+    authority: Annotated[Text, Path()],
+    gate: TheGate,
+    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    at: Annotated[AwareDatetime | None, Query()] = None,
+) -> Usage:
+    """How many organizations and seats are taken: now, or at any past instant."""
+    instant = (at or datetime.now(UTC)).astimezone(UTC)
+    async with read_only(gate) as connection:
+        found = await places.usage(connection, authority, instant)
+    return Usage(
+        authority=authority,
+        at=timestamp(instant),
+        organization_cap=found.organization_cap,
+        organizations=found.organizations,
+        grants=[Seats.model_validate(grant) for grant in found.grants],
+    )
