@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -102,11 +103,18 @@ class Service:
 
     async def prepare(self) -> None:
         """Keys for every role, the baseline policy, reviewed jurisdictions; nobody enrolled."""
-        for role in Role:
+        for role in set(Role) - {Role.ORG_ADMIN}:
             async with self.gate.registry.change("key_created", "test") as change:
                 self.keys[role] = (await callers.create_key(change, f"test {role}", [role], service=True)).text
         await self.activate({name: (POLICIES / name).read_text() for name in FILES})
         await self.review(self.now - timedelta(days=1))
+
+    async def key(self, role: Role, **scope: Any) -> dict[str, str]:
+        """The header of a fresh key that is confined to this scope."""
+        confined = callers.Scope(**scope)
+        async with self.gate.registry.change("key_created", "test") as change:
+            made = await callers.create_key(change, f"{role} {uuid4()}", [role], service=False, scope=confined)
+        return {"Authorization": f"Bearer {made.text}"}
 
     async def activate(self, files: Mapping[str, str]) -> None:
         async with self.gate.registry.change("policy_activated", "test") as change:

@@ -27,22 +27,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("slug", name=op.f("uq_authorities_slug")),
     )
     op.create_table(
-        "callers",
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("roles", sa.ARRAY(sa.Text()), nullable=False),
-        sa.Column(
-            "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
-        sa.CheckConstraint("kind IN ('person', 'service')", name=op.f("ck_callers_kind")),
-        sa.CheckConstraint("name <> ''", name=op.f("ck_callers_name")),
-        sa.CheckConstraint("roles <@ ARRAY['gateway', 'compliance', 'auditor']::text[]", name=op.f("ck_callers_roles")),
-        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_callers_created_at_finite")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_callers")),
-        sa.UniqueConstraint("name", name=op.f("uq_callers_name")),
-    )
-    op.create_table(
         "data_sets",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
@@ -142,23 +126,30 @@ def upgrade() -> None:
     op.create_index("ix_touched_n", "touched", ["n"], unique=False)
     op.create_index("uq_touched_open", "touched", ["xid", "key"], unique=True, postgresql_where=sa.text("n IS NULL"))
     op.create_table(
-        "api_keys",
+        "callers",
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("caller_id", sa.Text(), nullable=False),
-        sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("roles", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("organization_id", sa.Text(), nullable=True),
+        sa.Column("models", sa.ARRAY(sa.Text()), nullable=True),
+        sa.Column("organizations", sa.ARRAY(sa.Text()), nullable=True),
         sa.Column(
             "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
         ),
-        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_api_keys_created_at_finite")),
-        sa.CheckConstraint("isfinite(expires_at)", name=op.f("ck_api_keys_expires_at_finite")),
-        sa.CheckConstraint("isfinite(revoked_at)", name=op.f("ck_api_keys_revoked_at_finite")),
-        sa.CheckConstraint("octet_length(hash) = 32", name=op.f("ck_api_keys_hash")),
-        sa.ForeignKeyConstraint(["caller_id"], ["callers.id"], name=op.f("fk_api_keys_caller_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+        sa.CheckConstraint(
+            "('org_admin' = ANY (roles)) = (organization_id IS NOT NULL)", name=op.f("ck_callers_organization_id")
+        ),
+        sa.CheckConstraint("kind IN ('person', 'service')", name=op.f("ck_callers_kind")),
+        sa.CheckConstraint("name <> ''", name=op.f("ck_callers_name")),
+        sa.CheckConstraint(
+            "roles <@ ARRAY['gateway', 'org_admin', 'compliance', 'auditor']::text[]", name=op.f("ck_callers_roles")
+        ),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_callers_created_at_finite")),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_callers_organization_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_callers")),
+        sa.UniqueConstraint("name", name=op.f("uq_callers_name")),
     )
-    op.create_index(op.f("ix_api_keys_caller_id"), "api_keys", ["caller_id"], unique=False)
     op.create_table(
         "endpoints",
         sa.Column("id", sa.Text(), nullable=False),
@@ -317,6 +308,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_agents")),
         sa.UniqueConstraint("organization_id", "external_id", name=op.f("uq_agents_organization_id_external_id")),
     )
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("caller_id", sa.Text(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.CheckConstraint("isfinite(created_at)", name=op.f("ck_api_keys_created_at_finite")),
+        sa.CheckConstraint("isfinite(expires_at)", name=op.f("ck_api_keys_expires_at_finite")),
+        sa.CheckConstraint("isfinite(revoked_at)", name=op.f("ck_api_keys_revoked_at_finite")),
+        sa.CheckConstraint("octet_length(hash) = 32", name=op.f("ck_api_keys_hash")),
+        sa.ForeignKeyConstraint(["caller_id"], ["callers.id"], name=op.f("fk_api_keys_caller_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
+    )
+    op.create_index(op.f("ix_api_keys_caller_id"), "api_keys", ["caller_id"], unique=False)
     op.create_table(
         "approvals",
         sa.Column("person_id", sa.Text(), nullable=False),
@@ -631,6 +640,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_break_glasses_organization_id"), table_name="break_glasses")
     op.drop_table("break_glasses")
     op.drop_table("approvals")
+    op.drop_index(op.f("ix_api_keys_caller_id"), table_name="api_keys")
+    op.drop_table("api_keys")
     op.drop_table("agents")
     op.drop_table("programme")
     op.drop_table("people")
@@ -639,8 +650,7 @@ def downgrade() -> None:
     op.drop_table("models")
     op.drop_table("jurisdictions")
     op.drop_table("endpoints")
-    op.drop_index(op.f("ix_api_keys_caller_id"), table_name="api_keys")
-    op.drop_table("api_keys")
+    op.drop_table("callers")
     op.drop_index("uq_touched_open", table_name="touched", postgresql_where=sa.text("n IS NULL"))
     op.drop_index("ix_touched_n", table_name="touched")
     op.drop_table("touched")
@@ -651,5 +661,4 @@ def downgrade() -> None:
     op.drop_table("organizations")
     op.drop_table("log_entries")
     op.drop_table("data_sets")
-    op.drop_table("callers")
     op.drop_table("authorities")

@@ -312,13 +312,17 @@ def create_key(
     role: Annotated[list[Role], typer.Option(help="may be given several times")],
     service_key: Annotated[bool, typer.Option("--service", help="a service's key, not a person's")] = False,
     days: Annotated[int | None, typer.Option(help="valid for so many days", min=1, max=3650)] = None,
+    organization: Annotated[str | None, typer.Option(help="an org_admin's own")] = None,
+    may_ask_of: Annotated[list[str] | None, typer.Option(help="a gateway's organization; may be given again")] = None,
+    may_ask_about: Annotated[list[str] | None, typer.Option(help="a gateway's model; may be given again")] = None,
 ) -> None:
     """Make a key and show it once."""
+    scope = callers.Scope(organization, may_ask_about or None, may_ask_of or None)
     expires = None if days is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + days * 86_400, UTC)
 
     async def work(registry: Registry) -> callers.NewKey:
         async with registry.change("key_created", LOCAL) as change:
-            return await callers.create_key(change, name, role, service=service_key, expires_at=expires)
+            return await callers.create_key(change, name, role, service=service_key, expires_at=expires, scope=scope)
 
     with _told():
         typer.echo(_with_registry(Settings(), work).text)

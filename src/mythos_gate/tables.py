@@ -486,7 +486,11 @@ callers = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("roles", TEXTS, nullable=False),
+    Column("organization_id", ForeignKey("organizations.id")),  # an organization administrator's one
+    Column("models", TEXTS),  # what a gateway may ask about; null: all
+    Column("organizations", TEXTS),
     _created(),
+    CheckConstraint("('org_admin' = ANY (roles)) = (organization_id IS NOT NULL)", name="organization_id"),
     CheckConstraint("name <> ''", name="name"),
     CheckConstraint("kind IN ('person', 'service')", name="kind"),
     _within("roles", list(terms.Role)),

@@ -158,6 +158,7 @@ class Mfa(StrEnum):
 
 class Role(StrEnum):
     GATEWAY = "gateway"
+    ORG_ADMIN = "org_admin"
     COMPLIANCE = "compliance"
     AUDITOR = "auditor"
 
@@ -170,6 +171,11 @@ class Permission(StrEnum):
     READ_DECISIONS = "read_decisions"
     READ_LOG = "read_log"
     READ_REGISTRY = "read_registry"
+    READ_STAFF = "read_staff"
+    ENROL = "enrol"
+    REVIEW = "review"
+    ASSESS = "assess"
+    ADMINISTER = "administer"
     SUSPEND = "suspend"
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"

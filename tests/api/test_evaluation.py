@@ -105,6 +105,28 @@ async def test_an_action_that_no_grant_speaks_of_is_denied(service, change):
 
 
 @pytest.mark.parametrize(
+    ("scope", "subject", "known"),
+    [
+        ({"organizations": ["acme"]}, "acme/us", True),
+        ({"organizations": ["other"]}, "acme/us", False),
+        ({"models": ["mythos-5"]}, "acme/us", True),
+        ({"models": ["mythos-4"]}, "acme/us", False),
+        ({"organizations": ["acme"], "models": ["mythos-4"]}, "acme/us", False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["person", "agent"])
+async def test_what_a_gateway_may_not_ask_about_is_not_on_record_for_it(service, scope, subject, known, kind):
+    await service.load(models="model,authority,name,versions,capabilities\nmythos-4,orrery,M 4,4.0,vuln-discovery\n")
+    key = await service.key(Role.GATEWAY, **scope)
+    asked = question("acme/bot" if kind == "agent" else subject, kind=kind)
+    said = (await service.ask(asked, **key)).json()
+    assert said["decision"] is known
+    facts = (await service.get(f"/v1/decisions/{said['context']['id']}")).json()["facts"]
+    assert (facts["subject"] == kind) is known
+
+
+@pytest.mark.parametrize(
     "resource", [{"type": "model", "id": "mythos-6"}, {"type": "dataset", "id": "mythos-5"}], ids=["model", "type"]
 )
 async def test_an_unknown_resource_is_denied(service, resource):
@@ -465,7 +487,9 @@ async def test_without_a_valid_key_nothing_is_told_but_that(service, key, body):
 async def test_an_expired_key_opens_nothing(service):
     async with service.gate.registry.change("key_created", "test") as change:
         over = service.now - timedelta(seconds=1)
-        key = await callers.create_key(change, "former", list(Role), service=True, expires_at=over)
+        key = await callers.create_key(
+            change, "former", [Role.GATEWAY, Role.COMPLIANCE, Role.AUDITOR], service=True, expires_at=over
+        )
     service.keys[Role.COMPLIANCE] = service.keys[Role.AUDITOR] = key.text
     assert (await service.ask(question())).status_code == 401
     assert (await service.get("/v1/log/entries")).status_code == 401

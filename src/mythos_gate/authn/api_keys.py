@@ -31,6 +31,8 @@ class Caller:
     name: str
     key_id: str
     roles: frozenset[Role]
+    organization: str | None = None  # the slug of an organization administrator's one: nothing else is there for it
+    organization_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Stored:
     roles: tuple[str, ...]
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    organization: str | None = None
+    organization_id: str | None = None
 
 
 def create() -> tuple[str, Presented]:
@@ -73,7 +77,14 @@ def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller
     same = hmac.compare_digest(presented.hash, bytes.fromhex(stored.hash) if stored else NOBODY)
     if stored is None or not same or stored.revoked_at is not None or _over(stored.expires_at, now):
         raise NotAuthenticated("the API key is not valid")
-    return Caller(stored.caller_id, stored.caller_name, stored.id, roles(stored.roles))
+    return Caller(
+        stored.caller_id,
+        stored.caller_name,
+        stored.id,
+        roles(stored.roles),
+        stored.organization,
+        stored.organization_id,
+    )
 
 
 def roles(names: Iterable[str]) -> frozenset[Role]:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.authn.api_keys import Caller, Presented, Stored, verify
 from mythos_gate.tables import api_keys as keys
-from mythos_gate.tables import callers
+from mythos_gate.tables import callers, organizations
 
 FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -18,14 +18,25 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         select(
             keys.c.id, keys.c.hash, callers.c.id.label("caller_id"), callers.c.name.label("caller_name"),
             callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
+            callers.c.organization_id, organizations.c.slug,
         )
+        .select_from(keys)
         .join(callers)
+        .outerjoin(organizations, organizations.c.id == callers.c.organization_id)
         .where(keys.c.id == presented.id)
     )  # fmt: skip
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         return verify(presented, None, FAR)
     stored = Stored(
-        row.id, row.hash.hex(), row.caller_id, row.caller_name, tuple(row.roles), row.expires_at, row.revoked_at
+        row.id,
+        row.hash.hex(),
+        row.caller_id,
+        row.caller_name,
+        tuple(row.roles),
+        row.expires_at,
+        row.revoked_at,
+        row.slug,
+        row.organization_id,
     )
     return verify(presented, stored, row.now)

@@ -25,16 +25,22 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 # One statement, one snapshot: the revision and the records that it stands for.
 READ = """
 WITH named AS (SELECT id FROM organizations WHERE slug = $4),
+asker AS (SELECT c.* FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE k.id = $1),
 agent AS (
   SELECT * FROM agents
   WHERE $2 = 'agent' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5))
+    -- What its caller may not ask about is not on record for it.
+    AND NOT EXISTS (SELECT FROM asker c WHERE NOT $6 = ANY (c.models)
+                    OR NOT agents.organization_id = ANY (c.organizations))
 ),
 person AS (
   SELECT id, organization_id, external_id, status, employment, training_expires, acceptable_use,
          technology_control_plan, requested_by, review_due
   FROM people
   WHERE id = (SELECT sponsor_id FROM agent)
-     OR ($2 = 'person' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5)))
+     OR ($2 = 'person' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5))
+       AND NOT EXISTS (SELECT FROM asker c WHERE NOT $6 = ANY (c.models)
+                       OR NOT people.organization_id = ANY (c.organizations)))
 ),
 organization AS (SELECT * FROM organizations WHERE id = (SELECT organization_id FROM person)),
 endpoint_home AS (
@@ -58,7 +64,7 @@ SELECT r.n, clock_timestamp() + $11::interval AS now,
   p.data_set_id, EXISTS (SELECT FROM models WHERE id = $6) AS model_known,
   (SELECT jsonb_build_object('id', k.id, 'hash', encode(k.hash, 'hex'), 'caller_id', c.id, 'caller_name', c.name,
      'roles', c.roles, 'expires_at', k.expires_at, 'revoked_at', k.revoked_at)
-   FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE k.id = $1) AS stored_key,
+   FROM api_keys k JOIN asker c ON c.id = k.caller_id WHERE k.id = $1) AS stored_key,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('versions', d.versions, 'applies_to', d.applies_to,
      'window', jsonb_build_object('start', d.starts_at, 'end', d.ends_at),
      'exempt', EXISTS (SELECT FROM directive_exemptions e WHERE e.directive_id = d.id
