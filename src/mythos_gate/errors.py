@@ -25,6 +25,14 @@ class Conflict(GateError):
     """The thing is in a state that does not allow this."""
 
 
+class Outdated(GateError):
+    """The thing was changed since the caller read it (RFC 9110 13.1.1)."""
+
+
+class Unconditional(GateError):
+    """A change without a condition (RFC 6585 3): it could undo somebody else's."""
+
+
 class NotDecided(GateError):
     """Records or policy could not be loaded or evaluated: never an answer."""
 

@@ -29,6 +29,8 @@ KINDS: dict[type[errors.GateError], Kind] = {
     errors.NotPermitted: Kind("not-permitted", "not permitted", 403),
     errors.NotFound: Kind("not-found", "not found", 404),
     errors.Conflict: Kind("conflict", "not possible in the present state", 409),
+    errors.Outdated: Kind("outdated", "changed in the meantime", 412),
+    errors.Unconditional: Kind("unconditional", "a condition is needed", 428),
     errors.TooLarge: Kind("too-large", "the request is too large", 413),
     errors.NotDecided: Kind("not-decided", "no decision", 503, (("Retry-After", "1"),)),
     errors.NotRecorded: Kind("not-recorded", "decision not recorded", 503, (("Retry-After", "1"),)),

@@ -1,6 +1,7 @@
 """How a field is read: from the text that somebody wrote to a value, or to what is wrong and how to mend it. Pure."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -134,29 +135,33 @@ def day(value: str, _: Clock) -> date:
     raise Bad("is no date", "use a date like 2026-01-31")
 
 
-def one_of(vocabulary: type[StrEnum]) -> Parser:
-    def parse(value: str, _: Clock) -> StrEnum:
+@dataclass(frozen=True, slots=True)
+class one_of:  # noqa: N801  read like the other parsers
+    """One of a closed vocabulary, in any case."""
+
+    vocabulary: type[StrEnum]
+
+    def __call__(self, value: str, _: Clock) -> StrEnum:
         try:
-            return vocabulary(value.lower())
+            return self.vocabulary(value.lower())
         except ValueError:
-            raise Bad("is not one of the values", f"use {', '.join(vocabulary)}") from None
-
-    return parse
+            raise Bad("is not one of the values", f"use {', '.join(self.vocabulary)}") from None
 
 
-def many(parse: Parser) -> Parser:
+@dataclass(frozen=True, slots=True)
+class many:  # noqa: N801
     """A list, separated by `;` or `|`; what is named twice counts once."""
 
-    def entries(value: str, clock: Clock) -> list[Any]:
+    parse: Parser
+
+    def __call__(self, value: str, clock: Clock) -> list[Any]:
         found = []
         for entry in filter(None, (part.strip() for part in re.split("[;|]", value))):
             try:
-                found.append(parse(entry, clock))
+                found.append(self.parse(entry, clock))
             except Bad as bad:
                 raise Bad(bad.what, bad.remedy, entry) from None
         return list(dict.fromkeys(found))
-
-    return entries
 
 
 def country(value: str, _: Clock) -> Country:
@@ -174,3 +179,40 @@ def any_country(value: str, _: Clock) -> Country:
 
 def allowed_country(value: str, clock: Clock) -> str:
     return value if value == "*" else country(value, clock).code
+
+
+# --- the same fields in JSON ----------------------------------------------------------------------------------
+
+SCHEMAS: dict[Any, dict[str, Any]] = {
+    flag: {"type": "boolean"},
+    count: {"type": "integer", "minimum": 0},
+    time: {"type": "string", "format": "date-time"},
+}
+
+
+def schema(parse: Parser) -> dict[str, Any]:
+    """The JSON schema of a field."""
+    match parse:
+        case one_of(vocabulary):
+            return {"type": "string", "enum": [value.value for value in vocabulary]}
+        case many(entry):
+            return {"type": "array", "items": schema(entry)}
+        case _:
+            return SCHEMAS.get(parse, {"type": "string"})
+
+
+def as_text(parse: Parser, value: Any) -> str:
+    """A JSON value as the text that the field is read from; null is the empty text."""
+    match value, schema(parse)["type"]:
+        case None, _:
+            return ""
+        case ((True | False), "boolean"):
+            return "yes" if value else "no"
+        case int(), "integer" if not isinstance(value, bool):
+            return str(value)
+        case str(), "string":
+            return value
+        case list(), "array" if all(isinstance(each, str) and not re.search("[;|]", each) for each in value):
+            return ";".join(value)
+        case _, kind:
+            raise Bad("is of another type", f"send {'an' if kind in {'array', 'integer'} else 'a'} {kind}")

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from mythos_gate.registry.kind import Bad, Clock, Column, Kind, Problems, Row
+from mythos_gate.registry.kind import LONGEST_CELL, Clock, Kind, Problems, Row, fill
 
 MOST_ROWS = 200_000
-LONGEST_CELL = 2_000
 # A longer cell is told as such; beyond the module's own limit it would be told as a quote that does not match.
 csv.field_size_limit(2**26)
 
@@ -27,7 +26,7 @@ def read(data: bytes, kind: Kind, clock: Clock, problems: Problems) -> list[Row]
             problems.add(line, None, f"a file has at most {MOST_ROWS} rows", "split it")
             break
         if len(cells) == len(names):
-            rows.append(_row(line, dict(zip(names, cells, strict=True)), kind, clock, problems))
+            rows.append(fill(line, dict(zip(names, cells, strict=True)), kind, clock, problems))
         else:
             what = f"this row has {len(cells)} cells, the header {len(names)}"
             problems.add(line, None, what, "put cells that contain the delimiter in quotes, or separate lists by |")
@@ -108,43 +107,6 @@ def _header(records: Iterator[tuple[int, list[str]]], kind: Kind, problems: Prob
             problems.add(line, name, "this column is missing", "add it")
     problems.end()
     return names
-
-
-def _row(line: int, texts: dict[str, str], kind: Kind, clock: Clock, problems: Problems) -> Row:
-    row = Row(line, texts)
-    for name, text in texts.items():
-        column = kind.columns[name]
-        try:
-            value = _cell(column, text, clock)
-        except Bad as bad:
-            problems.add(line, name, bad.what, bad.remedy, bad.value or text.strip())
-            row.sound = False
-            continue
-        if value is not None:
-            row.cells[name] = value
-        elif not column.keeps:
-            row.cells[name] = column.default
-    if kind.tidy and row.sound:
-        kind.tidy(row)
-    return row
-
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-def _cell(column: Column, text: str, clock: Clock) -> Any:
-    """The value, or None for an empty cell."""
-    if CONTROL.search(text):
-        raise Bad("contains a control character or a line break", "remove it")
-    text = text.strip()
-    if len(text) > LONGEST_CELL:
-        raise Bad(f"is longer than {LONGEST_CELL} characters", "shorten it")
-    value = column.parse(text, clock) if text else None
-    if value is None or value == []:
-        if column.required:
-            raise Bad("must not be empty", "fill it in")
-        return None
-    return value
 
 
 def _unique(rows: list[Row], kind: Kind, problems: Problems) -> None:

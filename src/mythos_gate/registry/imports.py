@@ -67,15 +67,21 @@ async def load(change: Change, kind: str, data: bytes, *, now: datetime, relativ
     problems = Problems(KINDS[kind])
     # In a thread: a large file must not keep the loop from a kill switch.
     rows = await asyncio.to_thread(csvfile.read, data, KINDS[kind], Clock(now, relative), problems)
+    await lock(change.connection)
+    outcome = await take(change, KINDS[kind], rows, problems)
+    return report(change, outcome.summary(kind, len(rows)))
+
+
+async def take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> "Outcome":
+    """Make the registry what the rows say. `InvalidFile` or `Conflict`; then nothing of it may be committed."""
     try:
-        return await _take(change, KINDS[kind], rows, problems)
+        return await _take(change, kind, rows, problems)
     except IntegrityError:
-        raise Conflict("the registry was changed during the import: import the file again") from None
+        raise Conflict("the registry was changed in the meantime: try again") from None
 
 
-async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> Summary:
+async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> "Outcome":
     connection = change.connection
-    await lock(connection)
     await _resolve(connection, kind, rows, problems)
     sound = [row for row in rows if row.sound]
     outcome = Outcome()
@@ -89,7 +95,7 @@ async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems)
         for plan in plans:
             written[plan.part.table.name] += plan.written
         await kind.after(change, written)
-    return report(change, outcome.summary(kind.name, len(rows)))
+    return outcome
 
 
 async def lock(connection: AsyncConnection) -> None:

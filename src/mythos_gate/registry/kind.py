@@ -1,5 +1,6 @@
 """What a kind of record is made of: its fields, the tables that it fills, and what can be wrong with it. Pure."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,9 +10,12 @@ from sqlalchemy import Table
 
 from mythos_gate.errors import Invalid
 from mythos_gate.registry.change import Change
+from mythos_gate.terms import Permission
 
 MOST_PROBLEMS = 100
 SHOWN = 60
+LONGEST_CELL = 2_000
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Record: TypeAlias = dict[str, Any]  # a row of a table, by column
 
@@ -131,6 +135,21 @@ class Column:
     to: str | Callable[[Row], str | None] | None = None  # the table that it names a record of
     private: bool = False  # never shown in an error
     keeps: bool = False  # an empty cell leaves what is stored
+    by: Permission = Permission.ADMINISTER  # who may assert it over REST
+
+    def read(self, text: str, clock: Clock) -> Any:
+        """The value, or None for an empty cell. `Bad` if it cannot be one."""
+        if CONTROL.search(text):
+            raise Bad("contains a control character or a line break", "remove it")
+        text = text.strip()
+        if len(text) > LONGEST_CELL:
+            raise Bad(f"is longer than {LONGEST_CELL} characters", "shorten it")
+        value = self.parse(text, clock) if text else None
+        if value is None or value == []:
+            if self.required:
+                raise Bad("must not be empty", "fill it in")
+            return None
+        return value
 
     def spread(self, name: str, value: Any) -> Record:
         """The table's columns that a value fills; of a country the code and the text as typed."""
@@ -176,3 +195,23 @@ class Kind:
     def must_have(self, name: str) -> bool:
         column = self.columns[name]
         return name in self.key or (column.required and column.default is None)
+
+
+def fill(line: int, texts: dict[str, str], kind: Kind, clock: Clock, problems: Problems) -> Row:
+    """A row from what was written. What is wrong goes into `problems`, and the row is not `sound`."""
+    row = Row(line, texts)
+    for name, text in texts.items():
+        column = kind.columns[name]
+        try:
+            value = column.read(text, clock)
+        except Bad as bad:
+            problems.add(line, name, bad.what, bad.remedy, bad.value or text.strip())
+            row.sound = False
+            continue
+        if value is not None:
+            row.cells[name] = value
+        elif not column.keeps:
+            row.cells[name] = column.default
+    if kind.tidy and row.sound:
+        kind.tidy(row)
+    return row

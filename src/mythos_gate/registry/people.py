@@ -23,7 +23,7 @@ from mythos_gate.registry.columns import (
 )
 from mythos_gate.registry.kind import After, Bad, Clock, Column, Country, Findings, Kind, Part, Record, Row, Written
 from mythos_gate.registry.nationality import commit
-from mythos_gate.terms import Employment, NationalityKind, PersonStatus, UsBasis, UsPerson
+from mythos_gate.terms import Employment, NationalityKind, Permission, PersonStatus, UsBasis, UsPerson
 
 # What compliance alone may see.
 APART = (tables.export_assessments, tables.nationality_records)
@@ -124,27 +124,28 @@ def _check(_: Row, __: Record | None, after: After) -> Findings:
 
 # --- the file -------------------------------------------------------------------------------------------------
 
+ENROL = Permission.ENROL
 PEOPLE = Kind(
     name="people",
     columns={
-        "organization": Column(slug, required=True, into="organization_id", to="organizations"),
-        "external_id": Column(name, required=True),
-        "name": Column(text, private=True),
-        "email": Column(email, private=True),
-        "work_country": Column(country),
+        "organization": Column(slug, required=True, into="organization_id", to="organizations", by=ENROL),
+        "external_id": Column(name, required=True, by=ENROL),
+        "name": Column(text, private=True, by=ENROL),
+        "email": Column(email, private=True, by=ENROL),
+        "work_country": Column(country, by=ENROL),
         "status": Column(one_of(PersonStatus), default=PersonStatus.ACTIVE, keeps=True),
-        "employment": Column(one_of(Employment), required=True),
+        "employment": Column(one_of(Employment), required=True, by=ENROL),
         "us_person": Column(one_of(UsPerson), default=UsPerson.UNKNOWN, private=True),
         "us_basis": Column(one_of(UsBasis), private=True),
         "citizenships": Column(many(nationality), default=[], private=True),
         "permanent_residencies": Column(many(nationality), default=[], private=True),
         "evidence_expires": Column(time, private=True),
-        "training_expires": Column(time),
-        "acceptable_use": Column(flag, default=False),
-        "technology_control_plan": Column(flag, default=False),
+        "training_expires": Column(time, by=Permission.REVIEW),
+        "acceptable_use": Column(flag, default=False, by=Permission.REVIEW),
+        "technology_control_plan": Column(flag, default=False, by=Permission.REVIEW),
         "approvals": Column(many(approver), default=[]),
-        "requested_by": Column(approver),
-        "review_due": Column(time),
+        "requested_by": Column(approver, by=Permission.REVIEW),
+        "review_due": Column(time, by=Permission.REVIEW),
     },
     key=("organization", "external_id"),
     parts=(

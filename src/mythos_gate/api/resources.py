@@ -1,0 +1,111 @@
+"""The registry over REST: every kind of record read, listed, created and changed alike."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+
+from mythos_gate.api import body
+from mythos_gate.api.deps import Gate, TheGate, may, read_only
+from mythos_gate.api.text import Text
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.errors import Invalid, Unconditional
+from mythos_gate.registry import columns, resources
+from mythos_gate.registry.resources import Resource, Shown, Writer
+
+router = APIRouter(prefix="/v1")
+Name = Annotated[Text, Path()]
+Limit = Annotated[int, Query(ge=1, le=resources.MANY)]
+
+
+def _writer(gate: Gate, caller: Caller) -> Writer:
+    return Writer(caller, lambda permission: gate.permissions.has(caller, permission), datetime.now(UTC))
+
+
+def _tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
+    response.headers["ETag"] = shown.etag
+    return shown.members
+
+
+def _documented(resource: Resource, *, new: bool) -> dict[str, Any]:
+    settable = resource.settable(new=new)
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: columns.schema(column.parse) for name, column in settable.items()},
+        "required": [name for name in settable if new and resource.kind.must_have(name)],
+    }
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _filters(resource: Resource, request: Request) -> dict[str, str]:
+    given = {name: value for name, value in request.query_params.items() if name not in {"limit", "cursor"}}
+    known = [name for name in resources.FILTERS if name in resource.shown]
+    if unknown := given.keys() - set(known):
+        raise Invalid(f"{', '.join(sorted(unknown))}: no such filter: use {', '.join(known) or 'none'}")
+    if any("\x00" in value for value in given.values()):
+        raise Invalid("a filter must not hold U+0000")
+    return given
+
+
+def _add(resource: Resource) -> None:
+    """The four routes of a resource."""
+    MayRead = Annotated[Caller, Depends(may(resource.may_read))]  # noqa: N806  as in api.deps
+    MayWrite = Annotated[Caller, Depends(may(resource.may_write))]  # noqa: N806
+    one = f"/{resource.name}/{{reference:path}}"
+
+    async def list_(
+        request: Request, gate: TheGate, caller: MayRead, limit: Limit = 100, cursor: Text | None = None
+    ) -> dict[str, Any]:
+        filters = _filters(resource, request)
+        async with read_only(gate) as connection:
+            found = await resources.page(connection, resource, caller, filters, cursor, limit + 1)
+        more = found[limit - 1].id if len(found) > limit else None
+        return {"items": [shown.members for shown in found[:limit]], "next": more}
+
+    async def read(reference: Name, gate: TheGate, caller: MayRead, response: Response) -> Mapping[str, Any]:
+        async with read_only(gate) as connection:
+            return _tagged(await resources.read(connection, resource, reference, caller), response)
+
+    async def create(request: Request, gate: TheGate, caller: MayWrite, response: Response) -> Mapping[str, Any]:
+        members = await body.parsed(request)
+        async with gate.registry.change(f"{resource.noun}_created", caller.id) as change:
+            shown = await resources.create(change, resource, members, _writer(gate, caller))
+        response.headers["Location"] = f"/v1/{resource.name}/{shown.id}"
+        return _tagged(shown, response)
+
+    async def alter(
+        reference: Name,
+        request: Request,
+        gate: TheGate,
+        caller: MayWrite,
+        response: Response,
+        if_match: Annotated[str | None, Header()] = None,
+    ) -> Mapping[str, Any]:
+        if if_match is None:
+            raise Unconditional("send If-Match with the ETag of what you read")
+        members = await body.parsed(request)
+        async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:
+            shown = await resources.alter(change, resource, reference, members, if_match, _writer(gate, caller))
+        return _tagged(shown, response)
+
+    for method, path, endpoint, status, extra in (
+        ("GET", f"/{resource.name}", list_, 200, None),
+        ("POST", f"/{resource.name}", create, 201, _documented(resource, new=True)),
+        ("GET", one, read, 200, None),
+        ("PATCH", one, alter, 200, _documented(resource, new=False)),
+    ):
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            status_code=status,
+            openapi_extra=extra,
+            operation_id=f"{endpoint.__name__.strip('_')}_{resource.name}",
+            tags=[resource.name],
+        )
+
+
+for each in resources.RESOURCES:
+    _add(each)

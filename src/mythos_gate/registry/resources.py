@@ -1,0 +1,261 @@
+"""Records one at a time: read, listed, created and changed, by the same fields and checks as in a file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted, Outdated
+from mythos_gate.registry import columns, imports
+from mythos_gate.registry.agents import AGENTS
+from mythos_gate.registry.authorities import AUTHORITIES, MODELS
+from mythos_gate.registry.change import Change
+from mythos_gate.registry.directives import DIRECTIVES
+from mythos_gate.registry.endpoints import ENDPOINTS
+from mythos_gate.registry.grants import GRANTS
+from mythos_gate.registry.kind import Bad, Clock, Column, InvalidFile, Kind, Problems, fill
+from mythos_gate.registry.organizations import ORGANIZATIONS
+from mythos_gate.registry.people import PEOPLE
+from mythos_gate.terms import Permission
+
+ASSESSMENT = frozenset({"us_person", "us_basis", "citizenships", "permanent_residencies", "evidence_expires"})
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of record as REST has it. `apart`: what is not shown or set here; `fixed`: shown, set elsewhere."""
+
+    kind: Kind
+    noun: str
+    may_read: Permission = Permission.READ_REGISTRY
+    may_write: Permission = Permission.ADMINISTER
+    apart: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def shown(self) -> dict[str, Column]:
+        return {name: column for name, column in self.kind.columns.items() if name not in self.apart}
+
+    def settable(self, *, new: bool) -> dict[str, Column]:
+        """Of a record that is there, neither its name nor its status: that has routes of its own."""
+        left = self.fixed if new else self.fixed | {*self.kind.key, "status"}
+        return {name: column for name, column in self.shown.items() if name not in left}
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether every record is one organization's own."""
+        return self.may_read == Permission.READ_STAFF
+
+
+def _staff(kind: Kind, noun: str, apart: frozenset[str] = frozenset(), fixed: frozenset[str] = frozenset()) -> Resource:
+    """Of one organization, whose administrators enrol them."""
+    return Resource(kind, noun, Permission.READ_STAFF, Permission.ENROL, apart, fixed)
+
+
+RESOURCES = (
+    Resource(AUTHORITIES, "authority"),
+    Resource(MODELS, "model"),
+    Resource(ORGANIZATIONS, "organization"),
+    Resource(GRANTS, "grant"),
+    Resource(DIRECTIVES, "directive"),
+    _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals"})),
+    _staff(AGENTS, "agent"),
+    _staff(ENDPOINTS, "endpoint"),
+)
+FILTERS = ("organization", "authority", "model", "sponsor", "status")
+MANY = 200
+
+# --- reading --------------------------------------------------------------------------------------------------
+
+# How a record names another: by the name that people know.
+NAMES = {
+    "authorities": "(SELECT slug FROM authorities WHERE id = t.{})",
+    "organizations": "(SELECT slug FROM organizations WHERE id = t.{})",
+    "people": "(SELECT external_id FROM people WHERE id = t.{})",
+    "models": "t.{}",
+}
+LISTS = {
+    "approvals": "ARRAY(SELECT approver FROM approvals WHERE person_id = t.id ORDER BY 1)",
+    "listed_people": "ARRAY(SELECT p.external_id FROM grant_listed_people l JOIN people p ON p.id = l.person_id"
+    " WHERE l.grant_id = t.id ORDER BY 1)",
+    "exempt_organizations": "ARRAY(SELECT o.slug FROM directive_exemptions e JOIN organizations o"
+    " ON o.id = e.organization_id WHERE e.directive_id = t.id ORDER BY 1)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A record as it is on record, and the tag that changes with it."""
+
+    members: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        return str(self.members["id"])
+
+    @property
+    def etag(self) -> str:
+        digest = sha256(orjson.dumps(dict(self.members), option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return f'"{digest[:32]}"'
+
+
+async def read(connection: AsyncConnection, resource: Resource, reference: str, caller: Caller) -> Shown:
+    """By the gate's id or by name (`ORGANIZATION/EXTERNAL_ID`, a slug). `NotFound`, also for what is another's."""
+    table, (organization, slash, name) = resource.kind.parts[0].table, reference.partition("/")
+    if slash and "external_id" not in table.c:
+        raise NotFound(f"no such {resource.noun}")
+    if slash:
+        condition = f"{_is('organizations', 'organization_id', 'organization')} AND t.external_id = :name"
+    else:
+        condition = "(t.id = :name OR t.slug = :name)" if "slug" in table.c else "t.id = :name"
+    values = {"organization": organization, "name": name if slash else reference}
+    found = await _select(connection, resource, caller, f"{condition} LIMIT 1", values)
+    if not found:
+        raise NotFound(f"no such {resource.noun}")
+    return found[0]
+
+
+async def page(
+    connection: AsyncConnection,
+    resource: Resource,
+    caller: Caller,
+    filters: Mapping[str, str],
+    after: str | None,
+    limit: int,
+) -> list[Shown]:
+    """Records in the order of their ids, behind the given one."""
+    conditions = ["t.id > :after"]
+    for name in filters:
+        column = resource.shown[name]
+        conditions.append(_is(str(column.to or ""), column.into or name, name))
+    values = {**filters, "after": after or "", "limit": limit}
+    return await _select(connection, resource, caller, f"{' AND '.join(conditions)} ORDER BY t.id LIMIT :limit", values)
+
+
+def _is(table: str, column: str, parameter: str) -> str:
+    """That a column names the record of this name; a value, where it names none."""
+    if table in {"authorities", "organizations"}:
+        return f"t.{column} = (SELECT id FROM {table} WHERE slug = :{parameter})"  # noqa: S608  names of the schema
+    if table == "people":
+        return f"t.{column} IN (SELECT id FROM people WHERE external_id = :{parameter})"  # noqa: S608
+    return f"t.{column} = :{parameter}"
+
+
+async def _select(
+    connection: AsyncConnection, resource: Resource, caller: Caller, end: str, values: Mapping[str, Any]
+) -> list[Shown]:
+    shown = ", ".join(f'{_expression(name, column)} AS "{name}"' for name, column in resource.shown.items())
+    own = "t.organization_id = :own AND " if caller.organization_id else ""
+    query = f"SELECT t.id, {shown} FROM {resource.kind.parts[0].table.name} t WHERE {own}{end}"  # noqa: S608
+    rows = await connection.execute(text(query), {**values, "own": caller.organization_id})
+    return [Shown({name: _wire(value) for name, value in row.items()}) for row in rows.mappings()]
+
+
+def _expression(name: str, column: Column) -> str:
+    into = f'"{column.into or name}"'
+    return LISTS.get(name) or NAMES.get(str(column.to), "t.{}").format(into)
+
+
+def _wire(value: Any) -> Any:
+    return timestamp(value) if isinstance(value, datetime) else value
+
+
+# --- writing --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes, what of it, and when."""
+
+    caller: Caller
+    may: Callable[[Permission], bool]
+    now: datetime
+
+
+async def create(change: Change, resource: Resource, members: Mapping[str, Any], writer: Writer) -> Shown:
+    """A new record. `Invalid`, `NotPermitted`, or `Conflict` if one of this name is on record."""
+    values = dict(members)
+    if resource.is_staff and writer.caller.organization:
+        values.setdefault("organization", writer.caller.organization)
+    _permit(resource, values, writer, new=True)
+    if "requested_by" in resource.shown:
+        values.setdefault("requested_by", writer.caller.id)
+    _complete(resource, values)
+    outcome = await _take(change, resource, values, writer)
+    [(identifier, what)] = outcome.changed.items() or [("", "unchanged")]
+    if what != "created":
+        raise Conflict(f"a {resource.noun} of this name is on record: change it instead")
+    return await _written(change, resource, identifier, members, writer)
+
+
+async def alter(
+    change: Change, resource: Resource, reference: str, members: Mapping[str, Any], etag: str, writer: Writer
+) -> Shown:
+    """The record with these members changed; null takes a value away (RFC 7396).
+
+    `Outdated` if it is not as it was when `etag` was given.
+    """
+    identifier = (await read(change.connection, resource, reference, writer.caller)).id
+    table = resource.kind.parts[0].table.name
+    lock = f"SELECT FROM {table} WHERE id = :id FOR NO KEY UPDATE"
+    await change.connection.execute(text(lock), {"id": identifier})
+    before = await read(change.connection, resource, identifier, writer.caller)
+    if etag not in {before.etag, "*"}:
+        raise Outdated(f"the {resource.noun} was changed since: read it again")
+    _permit(resource, members, writer, new=False)
+    await _take(change, resource, {**{name: before.members[name] for name in resource.kind.key}, **members}, writer)
+    return await _written(change, resource, identifier, members, writer)
+
+
+def _permit(resource: Resource, members: Mapping[str, Any], writer: Writer, *, new: bool) -> None:
+    settable = resource.settable(new=new)
+    for name in members:
+        if name not in settable:
+            known = name in resource.kind.columns
+            raise Invalid(f"{name}: {'is not set here' if known else f'is no member of a {resource.noun}'}")
+        if not writer.may(settable[name].by):
+            raise NotPermitted(f"{name}: this key may not assert it")
+    # Whether another organization exists is not told.
+    own = writer.caller.organization
+    if resource.is_staff and own and members.get("organization", own) != own:
+        raise NotPermitted("organization: this key may not assert it")
+
+
+def _complete(resource: Resource, members: Mapping[str, Any]) -> None:
+    settable = resource.settable(new=True)
+    if missing := [name for name in settable if resource.kind.must_have(name) and name not in members]:
+        raise Invalid(f"{', '.join(missing)}: must be there: add {'it' if len(missing) == 1 else 'them'}")
+
+
+async def _take(change: Change, resource: Resource, members: Mapping[str, Any], writer: Writer) -> imports.Outcome:
+    kind = resource.kind
+    problems, texts = Problems(kind), {}
+    for name, value in members.items():
+        try:
+            texts[name] = columns.as_text(kind.columns[name].parse, value)
+        except Bad as bad:
+            problems.add(None, name, bad.what, bad.remedy)
+    try:
+        problems.end()
+        row = fill(0, texts, kind, Clock(writer.now), problems)
+        return await imports.take(change, kind, [row], problems)
+    except InvalidFile as error:
+        raise Invalid("; ".join(str(each).removeprefix("column ") for each in error.problems)) from None
+
+
+async def _written(
+    change: Change, resource: Resource, identifier: str, members: Mapping[str, Any], writer: Writer
+) -> Shown:
+    change.details |= {resource.noun: identifier, "members": sorted(members)}
+    return await read(change.connection, resource, identifier, writer.caller)

@@ -1,0 +1,280 @@
+"""The registry over REST: every kind of record read, listed, created and changed by whoever may, and nobody else."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from mythos_gate.registry.resources import RESOURCES
+from mythos_gate.terms import Role
+from tests.service import question
+
+pytestmark = pytest.mark.anyio
+NEW: dict[str, dict[str, Any]] = {
+    "authorities": {"authority": "bureau", "name": "Bureau", "kind": "government"},
+    "models": {
+        "model": "mythos-6", "authority": "orrery", "name": "Mythos 6", "versions": ["6.0"], "capabilities": ["x"],
+    },
+    "organizations": {"organization": "third", "name": "Third", "status": "prospect", "parent_country": "Canada"},
+    "grants": {
+        "authority": "orrery", "reference": "V-9", "organization": "other", "model": "mythos-5",
+        "not_before": "2026-01-01T00:00:00Z", "versions": ["5.1"], "capabilities": ["x"], "purposes": ["own"],
+        "contractors": True, "seat_cap": 5, "allowed_countries": ["US", "Germany"],
+    },
+    "directives": {
+        "authority": "export-office", "reference": "D-9", "model": "mythos-5", "versions": ["5.1"],
+        "applies_to": "foreign_persons_or_abroad", "from": "2026-01-01T00:00:00Z", "exempt_organizations": ["acme"],
+    },
+    "people": {"organization": "acme", "external_id": "new", "name": "Jo New", "employment": "employee"},
+    "agents": {"organization": "acme", "external_id": "new", "sponsor": "us", "scopes": ["x"], "depth": 0},
+    "endpoints": {"organization": "acme", "external_id": "new"},
+}  # fmt: skip
+CHANGES: dict[str, dict[str, Any]] = {
+    "authorities": {"organization_cap": 3}, "models": {"versions": ["6.0", "6.1"]}, "organizations": {"sector": "energy"},
+    "grants": {"seat_cap": None}, "directives": {"until": "2027-01-01T00:00:00Z"}, "people": {"email": "jo@acme.example"},
+    "agents": {"depth": 1}, "endpoints": {"name": "laptop"},
+}  # fmt: skip
+
+
+class Rest:
+    """Requests under one key."""
+
+    def __init__(self, service, headers):
+        self.client, self.headers = service.client, headers
+
+    async def __call__(self, method, path, members=None, **headers):
+        answer = await self.client.request(method, f"/v1/{path}", json=members, headers=self.headers | headers)
+        assert answer.status_code < 500, answer.text
+        return answer
+
+
+@pytest.fixture
+def officer(service):
+    return Rest(service, service.authorization(Role.COMPLIANCE))
+
+
+@pytest.fixture
+async def admin(service):
+    """An administrator of acme."""
+    return Rest(service, await service.key(Role.ORG_ADMIN, organization="acme"))
+
+
+# --- one kind like the other ------------------------------------------------------------------------------------
+
+
+def test_every_resource_is_tried():
+    assert {resource.name for resource in RESOURCES} == NEW.keys() == CHANGES.keys()
+
+
+@pytest.mark.parametrize("name", NEW)
+async def test_a_record_is_created_read_listed_and_changed_with_one_entry_for_each_write(service, officer, name):
+    entries = len(await service.entries())
+    made = await officer("POST", name, NEW[name])
+    assert made.status_code == 201, made.text
+    shown = made.json()
+    assert made.headers["location"] == f"/v1/{name}/{shown['id']}"
+    assert {member: shown[member] for member in NEW[name]} == NEW[name] | {
+        member: value
+        for member, value in {"parent_country": "CA", "allowed_countries": ["US", "DE"]}.items()
+        if member in NEW[name]
+    } | {each: f"{NEW[name][each][:-1]}.000000Z" for each in ("not_before", "from") if each in NEW[name]}
+    again = await officer("GET", f"{name}/{shown['id']}")
+    assert (again.json(), again.headers["etag"]) == (shown, made.headers["etag"])
+    assert shown in (await officer("GET", name)).json()["items"]
+    changed = await officer("PATCH", f"{name}/{shown['id']}", CHANGES[name], **{"If-Match": made.headers["etag"]})
+    assert changed.status_code == 200, changed.text
+    assert changed.headers["etag"] != made.headers["etag"]
+    expected = {each: f"{value[:-1]}.000000Z" if each == "until" else value for each, value in CHANGES[name].items()}
+    assert changed.json() == shown | expected
+    written = [entry["body"] for entry in (await service.entries())[entries:]]
+    noun = next(resource.noun for resource in RESOURCES if resource.name == name)
+    assert [entry["type"] for entry in written] == [f"{noun}_created", f"{noun}_changed"]
+    assert {entry[noun] for entry in written} == {shown["id"]}
+    assert written[1]["members"] == sorted(CHANGES[name])
+
+
+@pytest.mark.parametrize("name", NEW)
+async def test_a_change_needs_the_tag_of_what_it_changes(service, officer, name):
+    made = await officer("POST", name, NEW[name])
+    path = f"{name}/{made.json()['id']}"
+    assert (await officer("PATCH", path, CHANGES[name])).status_code == 428
+    first = await officer("PATCH", path, CHANGES[name], **{"If-Match": made.headers["etag"]})
+    assert first.status_code == 200
+    before = service.sql("SELECT n FROM revision")
+    late = await officer("PATCH", path, CHANGES[name], **{"If-Match": made.headers["etag"]})
+    assert (late.status_code, late.headers["content-type"]) == (412, "application/problem+json")
+    assert before == service.sql("SELECT n FROM revision")
+
+
+@pytest.mark.parametrize("name", NEW)
+async def test_what_is_on_record_is_not_created_again(officer, name):
+    assert (await officer("POST", name, NEW[name])).status_code == 201
+    again = await officer("POST", name, NEW[name])
+    assert (again.status_code, again.json()["type"]) == (409, "urn:mythos-gate:problem:conflict")
+
+
+@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("role", [Role.GATEWAY, None], ids=str)
+async def test_nobody_else_reads_or_writes(service, name, role):
+    rest = Rest(service, service.authorization(role) if role else {})
+    for method, path in [("GET", name), ("POST", name), ("GET", f"{name}/x"), ("PATCH", f"{name}/x")]:
+        assert (await rest(method, path, {}, **{"If-Match": "*"})).status_code == (403 if role else 401)
+
+
+async def test_a_list_comes_in_pages_that_leave_nothing_out(service, officer):
+    people = "".join(f"acme,p{i},employee\n" for i in range(23))
+    await service.load(people="organization,external_id,employment\n" + people)
+    whole = (await officer("GET", "people?limit=200&organization=acme")).json()
+    assert (len(whole["items"]), whole["next"]) == (25, None)
+    paged: list[Any] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await officer("GET", f"people?limit=7&organization=acme&cursor={cursor}")).json()
+        paged, cursor = paged + page["items"], page["next"]
+    assert paged == whole["items"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("grants?organization=acme", 2),
+        ("grants?authority=orrery", 1),
+        ("grants?model=mythos-5&status=active", 2),
+        ("grants?status=revoked", 0),
+        ("agents?sponsor=us", 1),
+        ("people?organization=nowhere", 0),
+    ],
+)
+async def test_a_list_is_filtered(officer, query, expected):
+    assert len((await officer("GET", query)).json()["items"]) == expected
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "told"),
+    [
+        ("people", {"external_id": "x"}, "organization, employment: must be there: add them"),
+        ("people", NEW["people"] | {"employment": "boss"}, "employment: 'boss' is not one of the values: use employee"),
+        ("people", NEW["people"] | {"employment": None}, "employment: must not be empty: fill it in"),
+        ("people", NEW["people"] | {"colour": "red"}, "colour: is no member of a person"),
+        ("people", NEW["people"] | {"us_person": "yes"}, "us_person: is not set here"),
+        ("people", NEW["people"] | {"approvals": ["a1", "a2"]}, "approvals: is not set here"),
+        ("people", NEW["people"] | {"organization": "nowhere"}, "organization: 'nowhere' is no organization on record"),
+        ("people", NEW["people"] | {"acceptable_use": "yes"}, "acceptable_use: is of another type: send a boolean"),
+        ("people", NEW["people"] | {"email": "jo at acme"}, "email: this value is no e-mail address"),
+        ("agents", NEW["agents"] | {"depth": True}, "depth: is of another type: send an integer"),
+        ("agents", NEW["agents"] | {"scopes": "x"}, "scopes: is of another type: send an array"),
+        ("agents", NEW["agents"] | {"scopes": ["a;b"]}, "scopes: is of another type"),
+        ("agents", NEW["agents"] | {"sponsor": "nobody"}, "sponsor: 'acme/nobody' is no person on record"),
+        ("grants", NEW["grants"] | {"not_after": "2025-01-01"}, "not_after: '2025-01-01' is not after not_before"),
+        ("grants", NEW["grants"] | {"versions": ["5.1.0"]}, "use 5.1, which names every 5.1.x"),
+        ("grants", NEW["grants"] | {"not_before": "now-1d"}, "is a relative time"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_bad_input_is_told_where_what_and_how_to_mend(service, officer, name, members, told):
+    before = service.sql("SELECT n FROM revision")
+    answer = await officer("POST", name, members)
+    assert answer.status_code == 400
+    assert told in answer.json()["detail"]
+    assert before == service.sql("SELECT n FROM revision")
+
+
+async def test_status_and_name_are_not_changed_here(officer):
+    for members in ({"status": "active"}, {"external_id": "x"}, {"organization": "other"}):
+        assert (await officer("PATCH", "people/acme/us", members, **{"If-Match": "*"})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["people/acme/nobody", "people/per_0", "organizations/x/acme", "grants/V-1", "models/%00"]
+)
+async def test_the_unknown_is_404(officer, path):
+    assert (await officer("GET", path)).status_code in {400, 404}
+
+
+async def test_an_unknown_filter_is_told(officer):
+    answer = await officer("GET", "people?colour=red")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400, "colour: no such filter: use organization, status",
+    )  # fmt: skip
+
+
+async def test_of_two_changes_at_once_one_is_told_to_read_again(service, officer):
+    tag = (await officer("GET", "people/acme/us")).headers["etag"]
+    answers = await asyncio.gather(
+        *(officer("PATCH", "people/acme/us", {"name": f"N{i}"}, **{"If-Match": tag}) for i in range(4))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412]
+
+
+async def test_a_person_whose_employment_ends_here_loses_the_seats(service, officer):
+    assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
+    await officer("PATCH", "people/acme/ca", {"employment": "ended"}, **{"If-Match": "*"})
+    assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+    assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is False
+
+
+# --- an organization's own administrator ------------------------------------------------------------------------
+
+
+async def test_an_administrator_enrols_staff_of_the_own_organization(service, admin):
+    made = await admin("POST", "people", {"external_id": "jo", "employment": "employee"})
+    assert made.status_code == 201, made.text
+    assert made.json()["organization"] == "acme"
+    ((caller,),) = service.sql("SELECT id FROM callers WHERE organization_id IS NOT NULL")
+    assert made.json()["requested_by"] == caller
+    for name, members in {"agents": {"external_id": "jo", "sponsor": "jo"}, "endpoints": {"external_id": "jo"}}.items():
+        assert (await admin("POST", name, members)).status_code == 201
+    told = (await service.ask(question("acme/jo", endpoint="jo"))).json()
+    assert told["decision"] is False  # enrolled, neither assessed nor approved
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("people", {"training_expires": "2027-01-01"}),
+        ("people", {"review_due": "2027-01-01"}),
+        ("people", {"requested_by": "somebody"}),
+        ("people", {"status": "active"}),
+        ("endpoints", {"attested": True}),
+    ],
+)
+async def test_an_administrator_asserts_only_what_is_theirs(admin, name, members):
+    created = await admin("POST", name, {"external_id": "jo", "employment": "employee"} | members)
+    assert created.status_code in {400, 403}
+    path = {"people": "people/acme/us", "endpoints": "endpoints/acme/ep-1"}[name]
+    assert (await admin("PATCH", path, members, **{"If-Match": "*"})).status_code in {400, 403}
+
+
+async def test_an_administrator_never_learns_of_another_organization(service, admin):
+    await service.load(people="organization,external_id,employment\nother,them,employee\n")
+    ((them,),) = service.sql("SELECT id FROM people WHERE external_id = 'them'")
+    answers = [
+        await admin("GET", path)
+        for path in ("people/other/them", "people/nowhere/them", f"people/{them}", "people/per_0", "people/acme/none")
+    ]
+    assert {(answer.status_code, answer.json()["detail"]) for answer in answers} == {(404, "no such person")}
+    for organization in ("other", "nowhere"):
+        refused = await admin(
+            "POST", "people", {"organization": organization, "external_id": "x", "employment": "employee"}
+        )
+        assert (refused.status_code, refused.json()["detail"]) == (403, "organization: this key may not assert it")
+        assert (await admin("GET", f"people?organization={organization}")).json()["items"] == []
+    # A name that another organization uses is free.
+    assert (await admin("POST", "people", {"external_id": "them", "employment": "employee"})).status_code == 201
+    for name in ("people", "agents", "endpoints"):
+        items = (await admin("GET", name)).json()["items"]
+        assert items
+        assert {item["organization"] for item in items} == {"acme"}
+    for name in ("organizations", "grants", "directives", "models", "authorities"):
+        assert (await admin("GET", name)).status_code == 403
+
+
+async def test_nothing_that_an_administrator_reads_tells_of_nationality_screening_or_ownership(service, admin):
+    read = [(await admin("GET", path)).text for path in ("people", "agents", "endpoints", "people/acme/ca")]
+    for word in ("us_person", "citizen", "nationalit", "residenc", "evidence", "screen", "owner", "parent", "reason"):
+        assert word not in "".join(read).lower()
+    assert json.loads(read[3])["external_id"] == "ca"
