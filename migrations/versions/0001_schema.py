@@ -508,6 +508,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_person_screenings")),
     )
     op.create_table(
+        "proposals",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("resource", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("members", postgresql.JSONB(), nullable=False),
+        sa.Column("etag", sa.Text(), nullable=True),
+        sa.Column("proposed_by", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default=sa.text("'proposed'"), nullable=False),
+        sa.Column("decided_by", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
+        sa.CheckConstraint("(state = 'proposed') = (decided_by IS NULL)", name=op.f("ck_proposals_decided_by")),
+        sa.CheckConstraint("action IN ('create', 'change', 'activate', 'lift')", name=op.f("ck_proposals_action")),
+        sa.CheckConstraint("state <> 'confirmed' OR decided_by <> proposed_by", name=op.f("ck_proposals_two_people")),
+        sa.CheckConstraint("state IN ('proposed', 'confirmed', 'withdrawn')", name=op.f("ck_proposals_state")),
+        sa.ForeignKeyConstraint(["decided_by"], ["callers.id"], name=op.f("fk_proposals_decided_by")),
+        sa.ForeignKeyConstraint(["proposed_by"], ["callers.id"], name=op.f("fk_proposals_proposed_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_proposals")),
+    )
+    op.create_table(
         "stops",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("scope", sa.Text(), nullable=False),
@@ -629,6 +652,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_stops_organization_id"), table_name="stops")
     op.drop_index(op.f("ix_stops_endpoint_id"), table_name="stops")
     op.drop_table("stops")
+    op.drop_table("proposals")
     op.drop_table("person_screenings")
     op.drop_index(op.f("ix_nationality_records_person_id"), table_name="nationality_records")
     op.drop_table("nationality_records")

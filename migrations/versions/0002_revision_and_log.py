@@ -47,7 +47,7 @@ WRITABLE = (
     "authorities", "models", "organizations", "ownerships", "organization_screenings", "grants", "directives",
     "directive_exemptions", "people", "approvals", "person_screenings", "agents", "endpoints", "grant_listed_people",
     "seats", "seat_counts", "stops", "break_glasses", "switches", "data_sets", "jurisdictions", "policy_revisions",
-    "programme", "callers", "api_keys",
+    "programme", "callers", "api_keys", "proposals",
 )  # fmt: skip
 # Lists that belong to one record and are replaced as a whole. Nothing else is ever deleted.
 REPLACEABLE = ("ownerships", "approvals", "grant_listed_people", "directive_exemptions", "seats")
@@ -293,7 +293,7 @@ def upgrade() -> None:
             schema=schema,
             writable=", ".join(WRITABLE),
             replaceable=", ".join(REPLACEABLE),
-            judged=", ".join(table for table in WRITABLE if table != "people"),
+            judged=", ".join(table for table in WRITABLE if table not in ("people", "proposals")),
             readable=", ".join([table for table in WRITABLE if table != "api_keys"] + past),
         )
     )

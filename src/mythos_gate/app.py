@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from mythos_gate import db
-from mythos_gate.api import authorities, authzen, edge, health, log, problems, resources, standing
+from mythos_gate.api import authorities, authzen, edge, health, log, problems, proposals, resources, standing, stops
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.authn.permissions import Permissions
@@ -51,7 +51,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (authzen, standing, authorities, resources, log, health):
+    for routes in (authzen, standing, authorities, proposals, stops, resources, log, health):
         app.include_router(routes.router)
     app.add_middleware(edge.Edge, body_limit=settings.body_limit)
     return app

@@ -508,6 +508,27 @@ api_keys = Table(
     CheckConstraint("octet_length(hash) = 32", name="hash"),
 )
 
+# What waits for a second officer. Decisions read nothing of it.
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("reference", Text),
+    Column("members", JSONB, nullable=False),
+    Column("etag", Text),
+    Column("proposed_by", ForeignKey("callers.id"), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'proposed'")),
+    Column("decided_by", ForeignKey("callers.id")),
+    Column("decided_at", TIME),
+    _created(),
+    _one_of("action", terms.ProposedAction),
+    _one_of("state", terms.ProposalState),
+    CheckConstraint("(state = 'proposed') = (decided_by IS NULL)", name="decided_by"),
+    CheckConstraint("state <> 'confirmed' OR decided_by <> proposed_by", name="two_people"),
+)
+
 # --- the revision and the log ---------------------------------------------------------------------------------
 
 revision = Table(

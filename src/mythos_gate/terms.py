@@ -151,6 +151,21 @@ class Treatment(StrEnum):
     EMBARGOED = "embargoed"
 
 
+class ProposedAction(StrEnum):
+    """What may wait for a second officer."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    ACTIVATE = "activate"
+    LIFT = "lift"
+
+
+class ProposalState(StrEnum):
+    PROPOSED = "proposed"
+    CONFIRMED = "confirmed"
+    WITHDRAWN = "withdrawn"
+
+
 class Mfa(StrEnum):
     PHISHING_RESISTANT = "phishing_resistant"
     TOTP = "totp"

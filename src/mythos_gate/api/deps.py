@@ -73,4 +73,5 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
 MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]
 MayReadRegistry = Annotated[Caller, Depends(may(Permission.READ_REGISTRY))]
+MayAdminister = Annotated[Caller, Depends(may(Permission.ADMINISTER))]
 MayReadLog = Annotated[Caller, Depends(may(Permission.READ_LOG))]

@@ -11,21 +11,31 @@ from mythos_gate.api.deps import Gate, TheGate, may, read_only
 from mythos_gate.api.text import Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Invalid, Unconditional
-from mythos_gate.registry import columns, resources
+from mythos_gate.registry import columns, proposals, resources
+from mythos_gate.registry.proposals import Wanted
 from mythos_gate.registry.resources import Resource, Shown, Writer
+from mythos_gate.terms import ProposedAction
 
 router = APIRouter(prefix="/v1")
 Name = Annotated[Text, Path()]
 Limit = Annotated[int, Query(ge=1, le=resources.MANY)]
 
 
-def _writer(gate: Gate, caller: Caller) -> Writer:
+def writer(gate: Gate, caller: Caller) -> Writer:
     return Writer(caller, lambda permission: gate.permissions.has(caller, permission), datetime.now(UTC))
 
 
 def _tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
     response.headers["ETag"] = shown.etag
     return shown.members
+
+
+async def _proposed(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
+    """Accepted, and waiting for a second officer."""
+    async with gate.registry.change("proposal_made", caller.id) as change:
+        made = await proposals.propose(change, wanted, writer(gate, caller))
+    response.status_code, response.headers["Location"] = 202, f"/v1/proposals/{made['id']}"
+    return made
 
 
 def _documented(resource: Resource, *, new: bool) -> dict[str, Any]:
@@ -70,8 +80,11 @@ def _add(resource: Resource) -> None:
 
     async def create(request: Request, gate: TheGate, caller: MayWrite, response: Response) -> Mapping[str, Any]:
         members = await body.parsed(request)
+        if resource.needs_second(members, new=True):
+            wanted = Wanted(ProposedAction.CREATE, resource.name, members=members)
+            return await _proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_created", caller.id) as change:
-            shown = await resources.create(change, resource, members, _writer(gate, caller))
+            shown = await resources.create(change, resource, members, writer(gate, caller))
         response.headers["Location"] = f"/v1/{resource.name}/{shown.id}"
         return _tagged(shown, response)
 
@@ -86,8 +99,11 @@ def _add(resource: Resource) -> None:
         if if_match is None:
             raise Unconditional("send If-Match with the ETag of what you read")
         members = await body.parsed(request)
+        if resource.needs_second(members, new=False):
+            wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, if_match)
+            return await _proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:
-            shown = await resources.alter(change, resource, reference, members, if_match, _writer(gate, caller))
+            shown = await resources.alter(change, resource, reference, members, if_match, writer(gate, caller))
         return _tagged(shown, response)
 
     for method, path, endpoint, status, extra in (

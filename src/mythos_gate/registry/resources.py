@@ -38,6 +38,11 @@ class Resource:
     may_write: Permission = Permission.ADMINISTER
     apart: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    widens: bool = False  # whether a change may give access to somebody, and so needs a second officer
+
+    def needs_second(self, members: Mapping[str, Any], *, new: bool) -> bool:
+        """What is new gives nobody access until it is active: a directive takes access away at once."""
+        return members.get("status") == "active" and not self.is_staff if new else self.widens
 
     @property
     def name(self) -> str:
@@ -64,11 +69,11 @@ def _staff(kind: Kind, noun: str, apart: frozenset[str] = frozenset(), fixed: fr
 
 
 RESOURCES = (
-    Resource(AUTHORITIES, "authority"),
+    Resource(AUTHORITIES, "authority", widens=True),
     Resource(MODELS, "model"),
-    Resource(ORGANIZATIONS, "organization"),
-    Resource(GRANTS, "grant"),
-    Resource(DIRECTIVES, "directive"),
+    Resource(ORGANIZATIONS, "organization", widens=True),
+    Resource(GRANTS, "grant", widens=True),
+    Resource(DIRECTIVES, "directive", widens=True),
     _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals"})),
     _staff(AGENTS, "agent"),
     _staff(ENDPOINTS, "endpoint"),
@@ -192,7 +197,7 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
     if "requested_by" in resource.shown:
         values.setdefault("requested_by", writer.caller.id)
     _complete(resource, values)
-    outcome = await _take(change, resource, values, writer)
+    outcome = await take_one(change, resource.kind, values, writer.now)
     [(identifier, what)] = outcome.changed.items() or [("", "unchanged")]
     if what != "created":
         raise Conflict(f"a {resource.noun} of this name is on record: change it instead")
@@ -214,7 +219,8 @@ async def alter(
     if etag not in {before.etag, "*"}:
         raise Outdated(f"the {resource.noun} was changed since: read it again")
     _permit(resource, members, writer, new=False)
-    await _take(change, resource, {**{name: before.members[name] for name in resource.kind.key}, **members}, writer)
+    named = {name: before.members[name] for name in resource.kind.key}
+    await take_one(change, resource.kind, named | dict(members), writer.now)
     return await _written(change, resource, identifier, members, writer)
 
 
@@ -238,8 +244,8 @@ def _complete(resource: Resource, members: Mapping[str, Any]) -> None:
         raise Invalid(f"{', '.join(missing)}: must be there: add {'it' if len(missing) == 1 else 'them'}")
 
 
-async def _take(change: Change, resource: Resource, members: Mapping[str, Any], writer: Writer) -> imports.Outcome:
-    kind = resource.kind
+async def take_one(change: Change, kind: Kind, members: Mapping[str, Any], now: datetime) -> imports.Outcome:
+    """Make the registry what the members of one JSON object say. `Invalid` or `Conflict`."""
     problems, texts = Problems(kind), {}
     for name, value in members.items():
         try:
@@ -248,8 +254,7 @@ async def _take(change: Change, resource: Resource, members: Mapping[str, Any], 
             problems.add(None, name, bad.what, bad.remedy)
     try:
         problems.end()
-        row = fill(0, texts, kind, Clock(writer.now), problems)
-        return await imports.take(change, kind, [row], problems)
+        return await imports.take(change, kind, [fill(0, texts, kind, Clock(now), problems)], problems)
     except InvalidFile as error:
         raise Invalid("; ".join(str(each).removeprefix("column ") for each in error.problems)) from None
 

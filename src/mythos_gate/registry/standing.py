@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Table, select, update
 
 from mythos_gate import tables
 from mythos_gate.errors import Conflict, NotFound
-from mythos_gate.registry import seats
+from mythos_gate.registry import places, seats
 from mythos_gate.registry.change import Change
 from mythos_gate.terms import AgentStatus, Employment, GrantStatus, OrganizationStatus, PersonStatus
 
@@ -31,6 +31,7 @@ ORGANIZATION = _Noun(
     "organization",
     tables.organizations,
     _steps(
+        active={OrganizationStatus.PROSPECT, OrganizationStatus.SUSPENDED},
         suspended={OrganizationStatus.ACTIVE, OrganizationStatus.PROSPECT},
         terminated={OrganizationStatus.ACTIVE, OrganizationStatus.PROSPECT, OrganizationStatus.SUSPENDED},
     ),
@@ -39,18 +40,23 @@ GRANT = _Noun(
     "grant",
     tables.grants,
     _steps(
+        active={GrantStatus.DRAFT, GrantStatus.SUSPENDED},
         suspended={GrantStatus.ACTIVE, GrantStatus.DRAFT},
         revoked={GrantStatus.ACTIVE, GrantStatus.DRAFT, GrantStatus.SUSPENDED},
     ),
 )
-PERSON = _Noun("person", tables.people, _steps(suspended={PersonStatus.ACTIVE}))
+PERSON = _Noun("person", tables.people, _steps(active={PersonStatus.SUSPENDED}, suspended={PersonStatus.ACTIVE}))
 EMPLOYMENT = _Noun(
     "person", tables.people, _steps(ended={Employment.EMPLOYEE, Employment.CONTRACTOR}), column="employment"
 )
 AGENT = _Noun(
     "agent",
     tables.agents,
-    _steps(suspended={AgentStatus.ACTIVE}, revoked={AgentStatus.ACTIVE, AgentStatus.SUSPENDED}),
+    _steps(
+        active={AgentStatus.SUSPENDED},
+        suspended={AgentStatus.ACTIVE},
+        revoked={AgentStatus.ACTIVE, AgentStatus.SUSPENDED},
+    ),
 )
 
 
@@ -97,6 +103,21 @@ async def suspend_agent(change: Change, reference: str, reason: str | None) -> S
 
 async def revoke_agent(change: Change, reference: str, reason: str | None) -> Standing:
     return await _set(change, AGENT, _by_name(tables.agents, reference), "revoked", reason)
+
+
+async def activate(change: Change, resource: str, reference: str) -> Standing:
+    """Put in force what was prepared or suspended; widening, so a second officer has confirmed it."""
+    noun, which = {
+        "organizations": (ORGANIZATION, _by_slug(reference)),
+        "grants": (GRANT, tables.grants.c.id == reference),
+        "people": (PERSON, _by_name(tables.people, reference)),
+        "agents": (AGENT, _by_name(tables.agents, reference)),
+    }[resource]
+    standing = await _set(change, noun, which, "active", None)
+    if noun is GRANT:
+        authority = select(tables.grants.c.authority_id).where(tables.grants.c.id == standing.id)
+        await places.check(change, (await change.connection.execute(authority)).scalars())
+    return standing
 
 
 def _by_slug(reference: str) -> ColumnElement[bool]:

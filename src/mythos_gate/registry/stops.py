@@ -1,8 +1,15 @@
 """Stops: kill switches on everything, an authority or a model, and incident locks on the others."""
 
 from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import flag, label, one_of, reference
 from mythos_gate.registry.kind import After, Clock, Column, Findings, Kind, Part, Record, Row
 from mythos_gate.terms import StopScope
@@ -44,6 +51,34 @@ def _check(row: Row, __: Record | None, after: After) -> Findings:
         yield "target", what, "name what is stopped; for the scope everything leave it empty"
     if scope in LOCKS and not all(stop["incident"] for stop in after["stops"]):
         yield "incident", "must not be empty", "an incident lock names its incident"
+
+
+STANDING = text(
+    "SELECT s.id, s.scope, coalesce(a.slug, s.model_id, o.slug, po.slug || '/' || p.external_id,"
+    " eo.slug || '/' || e.external_id) AS target, s.incident, s.created_at AS since FROM stops s"
+    " LEFT JOIN authorities a ON a.id = s.authority_id LEFT JOIN organizations o ON o.id = s.organization_id"
+    " LEFT JOIN people p ON p.id = s.person_id LEFT JOIN organizations po ON po.id = p.organization_id"
+    " LEFT JOIN endpoints e ON e.id = s.endpoint_id LEFT JOIN organizations eo ON eo.id = e.organization_id"
+    " WHERE s.lifted_at IS NULL ORDER BY s.created_at, s.id"
+)
+
+
+async def standing(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """The stops that stand, each with the name of its target."""
+    found = (await connection.execute(STANDING)).mappings()
+    return [{**row, "since": timestamp(row["since"])} for row in found]
+
+
+async def lift(change: Change, identifier: str) -> None:
+    """`NotFound`, or `Conflict` if it was lifted before."""
+    lifted = update(tables.stops).where(tables.stops.c.id == identifier, tables.stops.c.lifted_at.is_(None))
+    done = await change.connection.execute(lifted.values(lifted_at=func.clock_timestamp()).returning(tables.stops.c.id))
+    if done.one_or_none() is None:
+        known = select(tables.stops.c.id).where(tables.stops.c.id == identifier)
+        if (await change.connection.execute(known)).one_or_none() is None:
+            raise NotFound("no such stop")
+        raise Conflict("the stop was lifted before: nothing further is possible")
+    change.details |= {"stop": identifier}
 
 
 STOPS = Kind(

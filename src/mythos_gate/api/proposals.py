@@ -1,0 +1,86 @@
+"""Proposals over REST: what a second officer has to confirm, and the steps that always need one."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+
+from mythos_gate.api.deps import Gate, MayAdminister, MayReadRegistry, TheGate, read_only
+from mythos_gate.api.resources import Limit, Name, writer
+from mythos_gate.api.text import Text
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.registry import proposals
+from mythos_gate.registry.proposals import Wanted
+from mythos_gate.terms import ProposalState, ProposedAction
+
+router = APIRouter(prefix="/v1", tags=["proposals"])
+Proposal = Annotated[Text, Path()]
+
+
+@router.get("/proposals")
+async def list_proposals(
+    gate: TheGate,
+    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    state: Annotated[ProposalState | None, Query()] = None,
+    limit: Limit = 100,
+    cursor: Text | None = None,
+) -> dict[str, Any]:
+    """What was proposed, and what became of it."""
+    async with read_only(gate) as connection:
+        found = await proposals.page(connection, state, cursor, limit + 1)
+    return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
+
+
+@router.get("/proposals/{proposal}")
+async def read_proposal(
+    proposal: Proposal,
+    gate: TheGate,
+    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+) -> dict[str, Any]:
+    async with read_only(gate) as connection:
+        return await proposals.read(connection, proposal)
+
+
+@router.post("/proposals/{proposal}/confirm")
+async def confirm(proposal: Proposal, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Put into force what somebody else proposed."""
+    async with gate.registry.change("proposal_confirmed", caller.id) as change:
+        return await proposals.confirm(change, proposal, writer(gate, caller))
+
+
+@router.post("/proposals/{proposal}/withdraw")
+async def withdraw(proposal: Proposal, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Take back what was proposed, or refuse it."""
+    async with gate.registry.change("proposal_withdrawn", caller.id) as change:
+        return await proposals.withdraw(change, proposal, writer(gate, caller))
+
+
+async def _propose(gate: Gate, caller: Caller, wanted: Wanted) -> dict[str, Any]:
+    async with gate.registry.change("proposal_made", caller.id) as change:
+        return await proposals.propose(change, wanted, writer(gate, caller))
+
+
+@router.post("/organizations/{reference}/activate", status_code=202)
+async def activate_organization(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Propose to put in force what is prospective or suspended; likewise below."""
+    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "organizations", reference))
+
+
+@router.post("/grants/{reference}/activate", status_code=202)
+async def activate_grant(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "grants", reference))
+
+
+@router.post("/people/{reference:path}/activate", status_code=202)
+async def activate_person(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "people", reference))
+
+
+@router.post("/agents/{reference:path}/activate", status_code=202)
+async def activate_agent(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "agents", reference))
+
+
+@router.post("/stops/{reference}/lift", status_code=202)
+async def lift_stop(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Propose to lift a kill switch or an incident lock."""
+    return await _propose(gate, caller, Wanted(ProposedAction.LIFT, "stops", reference))
