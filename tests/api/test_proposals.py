@@ -78,11 +78,7 @@ async def test_what_was_suspended_comes_back_by_two(service, officer, second, pa
     done = await second("POST", f"proposals/{back.json()['id']}/confirm")
     assert done.status_code == 200, done.text
     assert await allowed(service)
-    [entry] = [
-        item["body"]
-        for item in await service.entries()
-        if item["body"]["type"].endswith("_activated") and "before" in item["body"]
-    ]
+    [entry] = [item["body"] for item in await service.entries() if "proposed_by" in item["body"]]
     assert (entry["before"], entry["after"]) == ("suspended", "active")
     assert entry["actor"] != entry["proposed_by"] == back.json()["proposed_by"]
 
