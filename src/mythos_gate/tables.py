@@ -324,6 +324,7 @@ endpoints = Table(
     Column("external_id", Text, nullable=False),
     Column("name", Text),
     Column("status", Text, nullable=False),
+    Column("status_reason", Text),
     Column("attested", Boolean, nullable=False, server_default=text("false")),
     _created(),
     UniqueConstraint("organization_id", "external_id"),

@@ -192,6 +192,7 @@ class Permission(StrEnum):
     ASSESS = "assess"
     ADMINISTER = "administer"
     SUSPEND = "suspend"
+    SUSPEND_STAFF = "suspend_staff"
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"
 

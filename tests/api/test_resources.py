@@ -294,3 +294,36 @@ async def test_nothing_that_an_administrator_reads_tells_of_nationality_screenin
     for word in ("us_person", "citizen", "nationalit", "residenc", "evidence", "screen", "owner", "parent", "reason"):
         assert word not in "".join(read).lower()
     assert json.loads(read[3])["external_id"] == "ca"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "people/{}/us/suspend",
+        "people/{}/us/revoke",
+        "agents/{}/bot/suspend",
+        "agents/{}/bot/revoke",
+        "endpoints/{}/ep-1/revoke",
+    ],
+)
+async def test_an_administrator_takes_access_from_the_own_staff_and_no_others(service, path):
+    await service.load(
+        people="organization,external_id,employment\nother,us,employee\n",
+        agents="organization,external_id,sponsor\nother,bot,us\n",
+        endpoints="organization,external_id\nother,ep-1\n",
+    )
+    own, others = [Rest(service, await service.key(Role.ORG_ADMIN, organization=name)) for name in ("acme", "other")]
+    before = service.sql("SELECT n FROM revision")
+    foreign = await others("POST", path.format("acme"))
+    nowhere = await others("POST", path.format("nowhere"))
+    assert (foreign.status_code, foreign.json()["detail"]) == (nowhere.status_code, nowhere.json()["detail"])
+    assert foreign.status_code == 404
+    table, _, name, step = path.split("/")
+    ((identifier,),) = service.sql(
+        f"SELECT r.id FROM {table} r JOIN organizations o ON o.id = organization_id WHERE slug = 'acme' AND external_id = %s",
+        name,
+    )
+    assert (await others("POST", f"{table}/{identifier}/{step}")).status_code == 404
+    assert before == service.sql("SELECT n FROM revision")
+    assert (await own("POST", path.format("acme"))).status_code == 200
+    assert (await own("POST", "organizations/acme/suspend")).status_code == 403

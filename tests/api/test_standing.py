@@ -20,6 +20,7 @@ def grant(service, reference):
         ("/v1/organizations/acme/suspend", "acme/us", "person", "ORG_SUSPENDED"),
         ("/v1/organizations/acme/revoke", "acme/us", "person", "ORG_NOT_AUTHORIZED"),
         ("/v1/people/acme/us/revoke", "acme/us", "person", "EMPLOYMENT_ENDED"),
+        ("/v1/endpoints/acme/ep-1/revoke", "acme/us", "person", "ENDPOINT_NOT_REGISTERED"),
         ("/v1/grants/{V-1}/suspend", "acme/us", "person", "AUTHORIZATION_SUSPENDED"),
         ("/v1/grants/{V-1}/revoke", "acme/us", "person", "AUTHORIZATION_REVOKED"),
         ("/v1/people/acme/us/suspend", "acme/us", "person", "PERSON_SUSPENDED"),

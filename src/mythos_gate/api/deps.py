@@ -71,6 +71,7 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
 
 
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
+MaySuspendStaff = Annotated[Caller, Depends(may(Permission.SUSPEND_STAFF))]
 MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]
 MayReadRegistry = Annotated[Caller, Depends(may(Permission.READ_REGISTRY))]
 MayAdminister = Annotated[Caller, Depends(may(Permission.ADMINISTER))]

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MaySuspend, TheGate
+from mythos_gate.api.deps import MaySuspend, MaySuspendStaff, TheGate
 from mythos_gate.api.text import Text
 from mythos_gate.registry import standing
 
@@ -68,28 +68,35 @@ async def revoke_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: R
 
 
 @router.post("/people/{person:path}/suspend", openapi_extra=DOCUMENTED)
-async def suspend_person(person: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
+async def suspend_person(person: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("person_suspended", caller.id) as change:
-        found = await standing.suspend_person(change, person, reason)
+        found = await standing.suspend_person(change, person, reason, caller.organization_id)
     return _shown(found)
 
 
 @router.post("/people/{person:path}/revoke", openapi_extra=DOCUMENTED)
-async def revoke_person(person: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
+async def revoke_person(person: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("person_revoked", caller.id) as change:
-        found = await standing.revoke_person(change, person, reason)
+        found = await standing.revoke_person(change, person, reason, caller.organization_id)
     return _shown(found)
 
 
 @router.post("/agents/{agent:path}/suspend", openapi_extra=DOCUMENTED)
-async def suspend_agent(agent: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
+async def suspend_agent(agent: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("agent_suspended", caller.id) as change:
-        found = await standing.suspend_agent(change, agent, reason)
+        found = await standing.suspend_agent(change, agent, reason, caller.organization_id)
     return _shown(found)
 
 
 @router.post("/agents/{agent:path}/revoke", openapi_extra=DOCUMENTED)
-async def revoke_agent(agent: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
+async def revoke_agent(agent: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("agent_revoked", caller.id) as change:
-        found = await standing.revoke_agent(change, agent, reason)
+        found = await standing.revoke_agent(change, agent, reason, caller.organization_id)
+    return _shown(found)
+
+
+@router.post("/endpoints/{endpoint:path}/revoke", openapi_extra=DOCUMENTED)
+async def revoke_endpoint(endpoint: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
+    async with gate.registry.change("endpoint_revoked", caller.id) as change:
+        found = await standing.revoke_endpoint(change, endpoint, reason, caller.organization_id)
     return _shown(found)

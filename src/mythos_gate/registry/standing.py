@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sqlalchemy import ColumnElement, Table, select, update
+from sqlalchemy import ColumnElement, Table, select, true, update
 
 from mythos_gate import tables
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry import places, seats
 from mythos_gate.registry.change import Change
-from mythos_gate.terms import AgentStatus, Employment, GrantStatus, OrganizationStatus, PersonStatus
+from mythos_gate.terms import AgentStatus, Employment, EndpointStatus, GrantStatus, OrganizationStatus, PersonStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ AGENT = _Noun(
 )
 
 
+ENDPOINT = _Noun("endpoint", tables.endpoints, _steps(retired={EndpointStatus.ACTIVE}))
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     id: str
@@ -83,26 +86,31 @@ async def revoke_grant(change: Change, identifier: str, reason: str | None) -> S
     return await _set(change, GRANT, tables.grants.c.id == identifier, "revoked", reason)
 
 
-async def suspend_person(change: Change, reference: str, reason: str | None) -> Standing:
+async def suspend_person(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
     """Seats end with the suspension."""
-    standing = await _set(change, PERSON, _by_name(tables.people, reference), "suspended", reason)
+    standing = await _set(change, PERSON, _by_name(tables.people, reference, own), "suspended", reason)
     await seats.release(change.connection, [standing.id])
     return standing
 
 
-async def revoke_person(change: Change, reference: str, reason: str | None) -> Standing:
+async def revoke_person(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
     """The employment ends, and with it the seats."""
-    standing = await _set(change, EMPLOYMENT, _by_name(tables.people, reference), "ended", reason)
+    standing = await _set(change, EMPLOYMENT, _by_name(tables.people, reference, own), "ended", reason)
     await seats.release(change.connection, [standing.id])
     return standing
 
 
-async def suspend_agent(change: Change, reference: str, reason: str | None) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference), "suspended", reason)
+async def suspend_agent(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+    return await _set(change, AGENT, _by_name(tables.agents, reference, own), "suspended", reason)
 
 
-async def revoke_agent(change: Change, reference: str, reason: str | None) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference), "revoked", reason)
+async def revoke_endpoint(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+    """Retired: a device that comes back is enrolled anew."""
+    return await _set(change, ENDPOINT, _by_name(tables.endpoints, reference, own), "retired", reason)
+
+
+async def revoke_agent(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+    return await _set(change, AGENT, _by_name(tables.agents, reference, own), "revoked", reason)
 
 
 async def activate(change: Change, resource: str, reference: str) -> Standing:
@@ -124,13 +132,12 @@ def _by_slug(reference: str) -> ColumnElement[bool]:
     return (tables.organizations.c.id == reference) | (tables.organizations.c.slug == reference)
 
 
-def _by_name(table: Table, reference: str) -> ColumnElement[bool]:
-    """By the gate's id or by `ORGANIZATION/EXTERNAL_ID`."""
+def _by_name(table: Table, reference: str, own: str | None = None) -> ColumnElement[bool]:
+    """By the gate's id or by `ORGANIZATION/EXTERNAL_ID`; with `own`, nothing of another organization's."""
     slug, slash, external_id = reference.partition("/")
-    if not slash:
-        return table.c.id == reference
     organization = select(tables.organizations.c.id).where(tables.organizations.c.slug == slug).scalar_subquery()
-    return (table.c.organization_id == organization) & (table.c.external_id == external_id)
+    named = (table.c.organization_id == organization) & (table.c.external_id == external_id)
+    return (named if slash else table.c.id == reference) & (true() if own is None else table.c.organization_id == own)
 
 
 async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: str, reason: str | None) -> Standing:
