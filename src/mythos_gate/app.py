@@ -10,7 +10,20 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from mythos_gate import db
-from mythos_gate.api import authorities, authzen, edge, health, log, problems, proposals, resources, standing, stops
+from mythos_gate.api import (
+    attention,
+    authorities,
+    authzen,
+    edge,
+    health,
+    log,
+    people,
+    problems,
+    proposals,
+    resources,
+    standing,
+    stops,
+)
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.authn.permissions import Permissions
@@ -51,7 +64,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (authzen, standing, authorities, proposals, stops, resources, log, health):
+    for routes in (authzen, standing, attention, authorities, proposals, stops, people, resources, log, health):
         app.include_router(routes.router)
     app.add_middleware(edge.Edge, body_limit=settings.body_limit)
     return app

@@ -1,7 +1,7 @@
 """What endpoints ask for in their signatures: the gate's parts, and a caller with a permission."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -48,11 +48,16 @@ async def authenticate(the_gate: Gate, presented: api_keys.Presented) -> Caller:
         raise NotDecided("the records cannot be read") from error
 
 
+def read_only(the_gate: Gate) -> AbstractAsyncContextManager[AsyncConnection]:
+    """A connection that may read the log and the registry, nationality apart."""
+    return reading(the_gate.reader)
+
+
 @asynccontextmanager
-async def read_only(the_gate: Gate) -> AsyncIterator[AsyncConnection]:
-    """A connection that may read the log and the registry, nationality apart; `NotDecided` if it fails."""
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection; `NotDecided` if it fails."""
     try:
-        async with the_gate.reader.connect() as connection:
+        async with engine.connect() as connection:
             yield connection
     except (SQLAlchemyError, OSError) as error:
         raise NotDecided("the records cannot be read") from error
@@ -74,5 +79,7 @@ MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
 MaySuspendStaff = Annotated[Caller, Depends(may(Permission.SUSPEND_STAFF))]
 MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]
 MayReadRegistry = Annotated[Caller, Depends(may(Permission.READ_REGISTRY))]
+MayReadStaff = Annotated[Caller, Depends(may(Permission.READ_STAFF))]
+MayReview = Annotated[Caller, Depends(may(Permission.REVIEW))]
 MayAdminister = Annotated[Caller, Depends(may(Permission.ADMINISTER))]
 MayReadLog = Annotated[Caller, Depends(may(Permission.READ_LOG))]

@@ -33,6 +33,7 @@ class Caller:
     roles: frozenset[Role]
     organization: str | None = None  # the slug of an organization administrator's one: nothing else is there for it
     organization_id: str | None = None
+    is_service: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Stored:
     revoked_at: datetime | None = None
     organization: str | None = None
     organization_id: str | None = None
+    is_service: bool = False
 
 
 def create() -> tuple[str, Presented]:
@@ -84,6 +86,7 @@ def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller
         roles(stored.roles),
         stored.organization,
         stored.organization_id,
+        stored.is_service,
     )
 
 

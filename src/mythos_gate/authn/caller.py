@@ -18,7 +18,7 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         select(
             keys.c.id, keys.c.hash, callers.c.id.label("caller_id"), callers.c.name.label("caller_name"),
             callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
-            callers.c.organization_id, organizations.c.slug,
+            callers.c.organization_id, callers.c.kind, organizations.c.slug,
         )
         .select_from(keys)
         .join(callers)
@@ -38,5 +38,6 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         row.revoked_at,
         row.slug,
         row.organization_id,
+        row.kind == "service",
     )
     return verify(presented, stored, row.now)

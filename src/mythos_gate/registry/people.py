@@ -4,7 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
 from mythos_gate import tables
+from mythos_gate.errors import Conflict
 from mythos_gate.registry import seats
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import (
@@ -66,6 +70,17 @@ def _tidy(row: Row) -> None:
 def _approvals(row: Row) -> list[Record] | None:
     approvals = row.get("approvals")
     return None if approvals is None else [{"person_id": row.id, "approver": each} for each in approvals]
+
+
+async def approve(change: Change, person: str, approver_id: str) -> None:
+    """One approver's own word. `Conflict` for whoever requested, and for a second time."""
+    requested_by = select(tables.people.c.requested_by).where(tables.people.c.id == person)
+    if (await change.connection.execute(requested_by.with_for_update(key_share=True))).scalar_one() == approver_id:
+        raise Conflict("whoever requested access for a person does not approve it: somebody else must")
+    given = insert(tables.approvals).values(person_id=person, approver=approver_id).on_conflict_do_nothing()
+    if (await change.connection.execute(given.returning(tables.approvals.c.approver))).one_or_none() is None:
+        raise Conflict("you have approved this person before: another approver must")
+    change.details |= {"person": person}
 
 
 # --- nationality ----------------------------------------------------------------------------------------------

@@ -68,13 +68,14 @@ def _staff(kind: Kind, noun: str, apart: frozenset[str] = frozenset(), fixed: fr
     return Resource(kind, noun, Permission.READ_STAFF, Permission.ENROL, apart, fixed)
 
 
+PERSON = _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals"}))
 RESOURCES = (
     Resource(AUTHORITIES, "authority", widens=True),
     Resource(MODELS, "model"),
     Resource(ORGANIZATIONS, "organization", widens=True),
     Resource(GRANTS, "grant", widens=True),
     Resource(DIRECTIVES, "directive", widens=True),
-    _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals"})),
+    PERSON,
     _staff(AGENTS, "agent"),
     _staff(ENDPOINTS, "endpoint"),
 )

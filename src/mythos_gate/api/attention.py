@@ -1,0 +1,53 @@
+"""What needs attention: for officers of the whole programme, for an organization's administrator of its staff."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from mythos_gate.api.deps import MayReadStaff, TheGate, read_only, reading
+from mythos_gate.api.resources import Limit
+from mythos_gate.api.text import Text
+from mythos_gate.errors import Invalid
+from mythos_gate.registry import attention
+from mythos_gate.terms import Permission
+
+router = APIRouter(prefix="/v1", tags=["attention"])
+Days = Annotated[int, Query(ge=0, le=3650)]
+
+
+@router.get("/attention")
+async def list_attention(
+    gate: TheGate,
+    caller: MayReadStaff,
+    within: Days = 30,
+    overdue: Days = 30,
+    limit: Limit = 100,
+    cursor: Text | None = None,
+) -> dict[str, Any]:
+    """What falls due within so many days, or fell due in the last `overdue` days; the soonest first."""
+    now = datetime.now(UTC)
+    assesses = gate.permissions.has(caller, Permission.ASSESS)
+    # When evidence ends is on record with nationality, which the reader's role cannot see.
+    async with reading(gate.registry.engine) if assesses else read_only(gate) as connection:
+        found = await attention.due(
+            connection,
+            own=caller.organization_id,
+            assessments=assesses,
+            since=now - timedelta(days=overdue),
+            until=now + timedelta(days=within),
+            after=_place(cursor),
+            limit=limit + 1,
+        )
+    last = found[limit - 1] if len(found) > limit else None
+    return {"items": found[:limit], "next": last and f"{last['due']} {last['kind']} {last['id']}"}
+
+
+def _place(cursor: str | None) -> tuple[datetime, str, str] | None:
+    if cursor is None:
+        return None
+    try:
+        at, kind, identifier = cursor.split(" ")
+        return datetime.fromisoformat(at), kind, identifier
+    except ValueError as error:
+        raise Invalid("cursor: not one that this list gave out") from error

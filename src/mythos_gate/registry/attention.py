@@ -1,0 +1,55 @@
+"""Attention: what expires or falls due, soonest first."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.audit.entry import timestamp
+
+# What is of one organization's staff: its own administrators see it as well.
+STAFF = """
+SELECT p.training_expires AS due, 'training' AS kind, 'person' AS noun, p.id, p.external_id AS name, p.organization_id
+FROM people p WHERE p.status = 'active' AND p.employment <> 'ended'
+UNION ALL SELECT p.review_due, 'review', 'person', p.id, p.external_id, p.organization_id
+FROM people p WHERE p.status = 'active' AND p.employment <> 'ended'
+UNION ALL SELECT a.expires_at, 'credential', 'agent', a.id, a.external_id, a.organization_id
+FROM agents a WHERE a.status = 'active'
+"""
+PROGRAMME = """
+UNION ALL SELECT g.not_after, 'grant', 'grant', g.id, g.reference, g.organization_id
+FROM grants g WHERE g.status = 'active'
+UNION ALL SELECT d.ends_at, 'directive', 'directive', d.id, d.reference, NULL FROM directives d
+UNION ALL SELECT d.reviewed_at + interval '90 days', 'data_set', 'data_set', d.id, d.version, NULL
+FROM data_sets d JOIN programme ON data_set_id = d.id
+UNION ALL SELECT b.expires_at, 'break_glass', 'break_glass', b.id, b.incident, b.organization_id FROM break_glasses b
+"""
+ASSESSMENTS = """
+UNION ALL SELECT e.evidence_expires, 'evidence', 'person', p.id, p.external_id, p.organization_id
+FROM export_assessments e JOIN people p ON p.id = e.person_id
+WHERE p.status = 'active' AND p.employment <> 'ended' AND e.us_person = 'no'
+"""
+
+
+async def due(
+    connection: AsyncConnection,
+    *,
+    own: str | None,
+    assessments: bool,
+    since: datetime,
+    until: datetime,
+    after: tuple[datetime, str, str] | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """What falls due in [since, until), behind the given place; with `own`, of that organization's staff alone."""
+    parts = STAFF if own else STAFF + PROGRAMME + (ASSESSMENTS if assessments else "")
+    query = (
+        f"SELECT d.due, d.kind, d.noun, d.id, d.name, o.slug AS organization FROM ({parts}) d"  # noqa: S608
+        " LEFT JOIN organizations o ON o.id = d.organization_id"
+        " WHERE d.due >= :since AND d.due < :until AND (d.due, d.kind, d.id) > (:due, :kind, :id)"
+        f"{' AND d.organization_id = :own' if own else ''} ORDER BY d.due, d.kind, d.id LIMIT :limit"
+    )
+    place = dict(zip(("due", "kind", "id"), after or (since, "", ""), strict=True))
+    found = await connection.execute(text(query), {**place, "own": own, "since": since, "until": until, "limit": limit})
+    return [{**row, "due": timestamp(row["due"])} for row in found.mappings()]

@@ -1,0 +1,58 @@
+"""Approvals: two people, each in a call of their own, neither of them whoever asked."""
+
+import pytest
+
+from mythos_gate.terms import Role
+from tests.api.test_resources import Rest
+from tests.service import question
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_person_is_approved_by_two_who_did_not_ask(service):
+    admin, first, second = [
+        Rest(service, await service.key(role, **scope))
+        for role, scope in ((Role.ORG_ADMIN, {"organization": "acme"}), (Role.COMPLIANCE, {}), (Role.COMPLIANCE, {}))
+    ]
+    service.sql("ALTER TABLE approvals DISABLE TRIGGER ALL; DELETE FROM approvals")
+
+    async def reasons():
+        return (await service.ask(question("acme/ca", country="DE"))).json()["context"]["reason_admin"]["codes"]
+
+    assert await reasons() == ["APPROVAL_INCOMPLETE"]
+    assert (await first("POST", "people/acme/ca/approve")).status_code == 200
+    assert await reasons() == ["APPROVAL_INCOMPLETE"]
+    again = await first("POST", "people/acme/ca/approve")
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        "you have approved this person before: another approver must",
+    )
+    assert await reasons() == ["APPROVAL_INCOMPLETE"]
+    done = await second("POST", "people/acme/ca/approve")
+    assert len(done.json()["approvals"]) == 2
+    assert await reasons() == ["ALLOW"]
+    assert (await admin("POST", "people/acme/ca/approve")).status_code == 403
+    entries = [item["body"] for item in await service.entries() if item["body"]["type"] == "person_approved"]
+    assert [entry["actor"] for entry in entries] == sorted(
+        done.json()["approvals"], key=[e["actor"] for e in entries].index
+    )
+
+
+async def test_whoever_asked_does_not_approve(service):
+    officer = Rest(service, await service.key(Role.COMPLIANCE))
+    await officer("POST", "people", {"organization": "acme", "external_id": "new", "employment": "employee"})
+    answer = await officer("POST", "people/acme/new/approve")
+    assert answer.status_code == 409
+    assert service.sql(
+        "SELECT count(*) FROM approvals a JOIN people p ON p.id = person_id WHERE external_id = 'new'"
+    ) == [(0,)]
+
+
+async def test_a_services_key_approves_nobody(service):
+    answer = await Rest(service, service.authorization(Role.COMPLIANCE))("POST", "people/acme/ca/approve")
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:mythos-gate:problem:not-permitted")
+
+
+async def test_nobody_on_record_is_404(service):
+    officer = Rest(service, await service.key(Role.COMPLIANCE))
+    assert (await officer("POST", "people/acme/nobody/approve")).status_code == 404
