@@ -345,10 +345,16 @@ def upgrade() -> None:
         sa.Column("approvers", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reviewed_by", sa.Text(), nullable=True),
+        sa.Column("reviewed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("review", sa.Text(), nullable=True),
         sa.CheckConstraint("incident <> ''", name=op.f("ck_break_glasses_incident")),
+        sa.CheckConstraint("(reviewed_by IS NULL) = (reviewed_at IS NULL)", name=op.f("ck_break_glasses_reviewed_by")),
         sa.CheckConstraint("expires_at > opened_at", name=op.f("ck_break_glasses_window")),
         sa.CheckConstraint("isfinite(expires_at)", name=op.f("ck_break_glasses_expires_at_finite")),
         sa.CheckConstraint("isfinite(opened_at)", name=op.f("ck_break_glasses_opened_at_finite")),
+        sa.CheckConstraint("isfinite(reviewed_at)", name=op.f("ck_break_glasses_reviewed_at_finite")),
+        sa.CheckConstraint("reviewed_by <> opened_by", name=op.f("ck_break_glasses_reviewed_by_another")),
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_break_glasses_model_id")),
         sa.ForeignKeyConstraint(
             ["organization_id"], ["organizations.id"], name=op.f("fk_break_glasses_organization_id")

@@ -14,6 +14,7 @@ from mythos_gate.api import (
     attention,
     authorities,
     authzen,
+    break_glass,
     edge,
     health,
     log,
@@ -33,6 +34,10 @@ from mythos_gate.errors import Misconfigured
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings, root
 
+# Of two paths that fit, the first one counts: what is special comes before the records' own.
+ROUTES = (
+    authzen, standing, attention, authorities, proposals, stops, people, break_glass, resources, log, health,
+)  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
 
@@ -64,7 +69,19 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (authzen, standing, attention, authorities, proposals, stops, people, resources, log, health):
+    for routes in (
+        authzen,
+        standing,
+        attention,
+        authorities,
+        proposals,
+        stops,
+        people,
+        break_glass,
+        resources,
+        log,
+        health,
+    ):
         app.include_router(routes.router)
     app.add_middleware(edge.Edge, body_limit=settings.body_limit)
     return app

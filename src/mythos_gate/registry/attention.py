@@ -23,7 +23,8 @@ FROM grants g WHERE g.status = 'active'
 UNION ALL SELECT d.ends_at, 'directive', 'directive', d.id, d.reference, NULL FROM directives d
 UNION ALL SELECT d.reviewed_at + interval '90 days', 'data_set', 'data_set', d.id, d.version, NULL
 FROM data_sets d JOIN programme ON data_set_id = d.id
-UNION ALL SELECT b.expires_at, 'break_glass', 'break_glass', b.id, b.incident, b.organization_id FROM break_glasses b
+UNION ALL SELECT b.expires_at, 'break_glass_review', 'break_glass', b.id, b.incident, b.organization_id
+FROM break_glasses b WHERE b.reviewed_at IS NULL
 """
 ASSESSMENTS = """
 UNION ALL SELECT e.evidence_expires, 'evidence', 'person', p.id, p.external_id, p.organization_id

@@ -1,18 +1,31 @@
 """Break-glass: an incident, its approvers, and how long it passes what may be passed."""
 
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mythos_gate import tables
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import label, many, name, slug, time
-from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
+from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record
+from mythos_gate.registry.kind import Row as Line
 from mythos_gate.registry.people import approver, local
 
+table = tables.break_glasses
 
-def _tidy(row: Row) -> None:
+
+def _tidy(row: Line) -> None:
     organization = row.cells["organization"]
     row.cells["opened_by"] = local(row.cells["opened_by"], organization)
     row.cells["approvers"] = list(dict.fromkeys(local(each, organization) for each in row.cells["approvers"]))
 
 
-def _check(_: Row, __: Record | None, after: After) -> Findings:
+def _check(_: Line, __: Record | None, after: After) -> Findings:
     for opened in after["break_glasses"]:
         if opened["expires_at"] <= opened["opened_at"]:
             yield "expires", "is not after opened", "correct one of the two"
@@ -35,3 +48,76 @@ BREAK_GLASS = Kind(
     tidy=_tidy,
     check=_check,
 )
+
+# Over REST it is opened by one officer, and each of the others approves in a call of their own.
+OPENING = replace(BREAK_GLASS, columns={**BREAK_GLASS.columns, "approvers": Column(many(approver), default=[])})
+LONGEST = timedelta(hours=8)
+SHOWN = text(
+    "SELECT b.id, o.slug AS organization, b.incident,"
+    " (SELECT array_agg(p.external_id ORDER BY 1) FROM people p WHERE p.id = ANY (b.people)) AS people,"
+    " b.model_id AS model,"
+    " b.opened_by, b.approvers, b.opened_at AS opened, b.expires_at AS expires, b.reviewed_by, b.reviewed_at, b.review"
+    " FROM break_glasses b JOIN organizations o ON o.id = b.organization_id"
+    " WHERE (CAST(:id AS text) IS NULL OR b.id = :id) AND b.id > :after ORDER BY b.id LIMIT :limit"
+)
+TIMES = ("opened", "expires", "reviewed_at")
+
+
+async def page(connection: AsyncConnection, after: str | None, limit: int, only: str | None = None) -> list[Record]:
+    """Break-glasses in the order of their ids, behind the given one, or `only` one."""
+    rows = (await connection.execute(SHOWN, {"id": only, "after": after or "", "limit": limit})).mappings()
+    return [{**row, **{name: row[name] and timestamp(row[name]) for name in TIMES}} for row in rows]
+
+
+async def read(connection: AsyncConnection, identifier: str) -> Record:
+    """`NotFound` if there is none."""
+    found = await page(connection, None, 1, identifier)
+    if not found:
+        raise NotFound("no such break-glass")
+    return found[0]
+
+
+async def approve(change: Change, identifier: str, by: str) -> None:
+    """One more approver; it is active with two. `Conflict` for whoever opened it, for a second time, or when over."""
+    before = await _locked(change, identifier)
+    if before.opened_by == by:
+        raise Conflict("whoever opened a break-glass does not approve it: two others must")
+    if by in before.approvers:
+        raise Conflict("you have approved this before: another approver must")
+    if before.over:
+        raise Conflict("the break-glass is over: open another")
+    await _set(change, identifier, approvers=[*before.approvers, by])
+
+
+async def close(change: Change, identifier: str) -> None:
+    """End it now. `Conflict` if it is over."""
+    if (await _locked(change, identifier)).over:
+        raise Conflict("the break-glass is over: nothing further is possible")
+    # Never before it began: it may have been opened within this very microsecond.
+    least = table.c.opened_at + timedelta(microseconds=1)
+    await _set(change, identifier, expires_at=func.greatest(func.clock_timestamp(), least))
+
+
+async def review(change: Change, identifier: str, by: str, found: str) -> None:
+    """What somebody other than the opener made of it, when it is over. `Conflict` otherwise."""
+    before = await _locked(change, identifier)
+    if before.opened_by == by:
+        raise Conflict("whoever opened a break-glass does not review it: somebody else must")
+    if not before.over:
+        raise Conflict("the break-glass is still open: close it first, or wait until it ends")
+    if before.reviewed_by is not None:
+        raise Conflict("the break-glass was reviewed before: nothing further is possible")
+    await _set(change, identifier, reviewed_by=by, reviewed_at=func.clock_timestamp(), review=found)
+
+
+async def _locked(change: Change, identifier: str) -> Row[Any]:
+    query = select(table, (table.c.expires_at <= func.clock_timestamp()).label("over")).where(table.c.id == identifier)
+    row = (await change.connection.execute(query.with_for_update())).one_or_none()
+    if row is None:
+        raise NotFound("no such break-glass")
+    return row
+
+
+async def _set(change: Change, identifier: str, **values: Any) -> None:
+    await change.connection.execute(update(table).where(table.c.id == identifier).values(**values))
+    change.details |= {"break_glass": identifier}

@@ -1,0 +1,105 @@
+"""Break-glass over REST: opened by one, active with two others' approval, over in 8 hours, reviewed after."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from mythos_gate.api import body
+from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
+from mythos_gate.api.resources import Limit
+from mythos_gate.api.text import Text
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.errors import Conflict, NotPermitted
+from mythos_gate.registry import break_glass, resources
+
+router = APIRouter(prefix="/v1/break-glass", tags=["break-glass"])
+Id = Annotated[Text, Path()]
+
+
+class Opening(BaseModel):
+    """`people` and `model` narrow it; without them it is for everybody of the organization and for every model."""
+
+    model_config = ConfigDict(extra="forbid")
+    organization: Text
+    incident: Text
+    people: list[Text] | None = None
+    model: Text | None = None
+    hours: Annotated[float, Field(strict=True, gt=0, le=break_glass.LONGEST / timedelta(hours=1))]
+
+
+class Review(BaseModel):
+    """What was found; it stays with the record, never in the log."""
+
+    model_config = ConfigDict(extra="forbid")
+    review: Text
+
+
+@router.post("", status_code=201, openapi_extra=body.documented(Opening))
+async def open_break_glass(request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Open one. It passes nothing before two others have approved it."""
+    wanted = body.shaped(Opening, await body.parsed(request))
+    now = datetime.now(UTC)
+    members = wanted.model_dump(exclude={"hours"}) | {
+        "opened_by": caller.id,
+        "approvers": [],
+        "opened": timestamp(now),
+        "expires": timestamp(now + timedelta(hours=wanted.hours)),
+    }
+    async with gate.registry.change("break_glass_opened", caller.id) as change:
+        outcome = await resources.take_one(change, break_glass.OPENING, members, now)
+        [(identifier, what)] = outcome.changed.items() or [("", "")]
+        if what != "created":
+            raise Conflict("a break-glass for this incident is on record: give another incident")
+        change.details |= {"break_glass": identifier}
+        return await break_glass.read(change.connection, identifier)
+
+
+@router.get("")
+async def list_break_glasses(
+    gate: TheGate,
+    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    limit: Limit = 100,
+    cursor: Text | None = None,
+) -> dict[str, Any]:
+    async with read_only(gate) as connection:
+        found = await break_glass.page(connection, cursor, limit + 1)
+    return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
+
+
+@router.get("/{identifier}")
+async def read_break_glass(
+    identifier: Id,
+    gate: TheGate,
+    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+) -> dict[str, Any]:
+    async with read_only(gate) as connection:
+        return await break_glass.read(connection, identifier)
+
+
+@router.post("/{identifier}/approve")
+async def approve(identifier: Id, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Approve it, under your own name."""
+    if caller.is_service:
+        raise NotPermitted("an approval is a person's own: a service's key cannot give it")
+    async with gate.registry.change("break_glass_approved", caller.id) as change:
+        await break_glass.approve(change, identifier, caller.id)
+        return await break_glass.read(change.connection, identifier)
+
+
+@router.post("/{identifier}/close")
+async def close(identifier: Id, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """End it now."""
+    async with gate.registry.change("break_glass_closed", caller.id) as change:
+        await break_glass.close(change, identifier)
+        return await break_glass.read(change.connection, identifier)
+
+
+@router.post("/{identifier}/review", openapi_extra=body.documented(Review))
+async def review(identifier: Id, request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+    """Say what was found, after it is over."""
+    found = body.shaped(Review, await body.parsed(request)).review
+    async with gate.registry.change("break_glass_reviewed", caller.id) as change:
+        await break_glass.review(change, identifier, caller.id, found)
+        return await break_glass.read(change.connection, identifier)
