@@ -22,6 +22,7 @@ from mythos_gate.api import (
     problems,
     proposals,
     resources,
+    screenings,
     standing,
     stops,
 )
@@ -36,7 +37,8 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, standing, attention, authorities, proposals, stops, people, break_glass, resources, log, health,
+    authzen, standing, attention, authorities, proposals, stops, people, break_glass, screenings, resources, log,
+    health,
 )  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
@@ -69,19 +71,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    for routes in (
-        authzen,
-        standing,
-        attention,
-        authorities,
-        proposals,
-        stops,
-        people,
-        break_glass,
-        resources,
-        log,
-        health,
-    ):
+    for routes in ROUTES:
         app.include_router(routes.router)
     app.add_middleware(edge.Edge, body_limit=settings.body_limit)
     return app

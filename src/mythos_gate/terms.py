@@ -190,6 +190,7 @@ class Permission(StrEnum):
     ENROL = "enrol"
     REVIEW = "review"
     ASSESS = "assess"
+    SCREEN = "screen"
     ADMINISTER = "administer"
     SUSPEND = "suspend"
     SUSPEND_STAFF = "suspend_staff"

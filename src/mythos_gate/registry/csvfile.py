@@ -5,9 +5,8 @@ import io
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
 
-from mythos_gate.registry.kind import LONGEST_CELL, Clock, Kind, Problems, Row, fill
+from mythos_gate.registry.kind import LONGEST_CELL, Clock, Kind, Problems, Row, fill, unique
 
 MOST_ROWS = 200_000
 # A longer cell is told as such; beyond the module's own limit it would be told as a quote that does not match.
@@ -30,7 +29,7 @@ def read(data: bytes, kind: Kind, clock: Clock, problems: Problems) -> list[Row]
         else:
             what = f"this row has {len(cells)} cells, the header {len(names)}"
             problems.add(line, None, what, "put cells that contain the delimiter in quotes, or separate lists by |")
-    _unique(rows, kind, problems)
+    unique(rows, kind, problems)
     return rows
 
 
@@ -107,18 +106,3 @@ def _header(records: Iterator[tuple[int, list[str]]], kind: Kind, problems: Prob
             problems.add(line, name, "this column is missing", "add it")
     problems.end()
     return names
-
-
-def _unique(rows: list[Row], kind: Kind, problems: Problems) -> None:
-    """The same key twice is an error, whichever of the two was meant."""
-    first: dict[tuple[Any, ...], int] = {}
-    for row in rows:
-        if not all(name in row.cells for name in kind.key):
-            continue
-        key = tuple(row.get(name) for name in kind.key)
-        before = first.setdefault(key, row.line)
-        if before != row.line:
-            private = any(kind.columns[name].private for name in kind.key)
-            value = None if private else "/".join(str(part) for part in key if part)
-            what = f"{'' if value else 'this row '}is in line {before} already"
-            problems.add(row.line, kind.key[-1], what, "keep one of the two", value)

@@ -215,3 +215,18 @@ def fill(line: int, texts: dict[str, str], kind: Kind, clock: Clock, problems: P
     if kind.tidy and row.sound:
         kind.tidy(row)
     return row
+
+
+def unique(rows: list[Row], kind: Kind, problems: Problems) -> None:
+    """The same key twice is an error, whichever of the two was meant."""
+    first: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        if not all(name in row.cells for name in kind.key):
+            continue
+        key = tuple(row.get(name) for name in kind.key)
+        before = first.setdefault(key, row.line)
+        if before != row.line:
+            private = any(kind.columns[name].private for name in kind.key)
+            value = None if private else "/".join(str(part) for part in key if part)
+            what = f"{'' if value else 'this row '}is in line {before} already"
+            problems.add(row.line, kind.key[-1], what, "keep one of the two", value)

@@ -1,6 +1,6 @@
 """Records one at a time: read, listed, created and changed, by the same fields and checks as in a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from mythos_gate.registry.change import Change
 from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.endpoints import ENDPOINTS
 from mythos_gate.registry.grants import GRANTS
-from mythos_gate.registry.kind import Bad, Clock, Column, InvalidFile, Kind, Problems, fill
+from mythos_gate.registry.kind import Bad, Clock, Column, InvalidFile, Kind, Problems, Row, fill, unique
 from mythos_gate.registry.organizations import ORGANIZATIONS
 from mythos_gate.registry.people import PEOPLE
 from mythos_gate.terms import Permission
@@ -247,17 +247,47 @@ def _complete(resource: Resource, members: Mapping[str, Any]) -> None:
 
 async def take_one(change: Change, kind: Kind, members: Mapping[str, Any], now: datetime) -> imports.Outcome:
     """Make the registry what the members of one JSON object say. `Invalid` or `Conflict`."""
-    problems, texts = Problems(kind), {}
+    problems = Problems(kind)
+    return await _take(change, kind, [_row(kind, 0, members, now, problems)], problems)
+
+
+async def take_all(change: Change, kind: Kind, items: Sequence[Mapping[str, Any]], now: datetime) -> imports.Summary:
+    """The same of many, all or none; the entry counts them."""
+    problems = Problems(kind)
+    rows = []
+    for number, members in enumerate(items, start=1):
+        for name in members.keys() - kind.columns.keys():
+            problems.add(number, None, "is no member of this item", "leave it out", name)
+        for name in kind.columns:
+            if kind.must_have(name) and kind.columns[name].required and name not in members:
+                problems.add(number, name, "must be there", "add it")
+        absent = {name: None for name in kind.key if not kind.columns[name].required}
+        known = absent | {name: value for name, value in members.items() if name in kind.columns}
+        rows.append(_row(kind, number, known, now, problems))
+    unique(rows, kind, problems)
+    await imports.lock(change.connection)
+    outcome = await _take(change, kind, rows, problems)
+    return imports.report(change, outcome.summary(kind.name, len(rows)))
+
+
+def _row(kind: Kind, number: int, members: Mapping[str, Any], now: datetime, problems: Problems) -> Row:
+    texts = {}
     for name, value in members.items():
         try:
             texts[name] = columns.as_text(kind.columns[name].parse, value)
         except Bad as bad:
-            problems.add(None, name, bad.what, bad.remedy)
+            problems.add(number, name, bad.what, bad.remedy)
+    whole = len(texts) == len(members) and all(name in texts for name in kind.key if kind.columns[name].required)
+    return fill(number, texts, kind, Clock(now), problems) if whole else Row(number, texts, sound=False)
+
+
+async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> imports.Outcome:
     try:
         problems.end()
-        return await imports.take(change, kind, [fill(0, texts, kind, Clock(now), problems)], problems)
+        return await imports.take(change, kind, rows, problems)
     except InvalidFile as error:
-        raise Invalid("; ".join(str(each).removeprefix("column ") for each in error.problems)) from None
+        told = "; ".join(str(each) for each in error.problems).replace("column ", "").replace("line ", "item ")
+        raise Invalid(told) from None
 
 
 async def _written(
