@@ -247,7 +247,7 @@ CREATE POLICY pdp ON log_entries FOR INSERT TO mythos_gate_service WITH CHECK (w
 CREATE POLICY reader ON log_entries FOR SELECT TO mythos_gate_reader USING (true);
 GRANT SELECT ON {readable}, log_entries TO mythos_gate_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON export_assessments, nationality_records, nationality_commitments TO mythos_gate_compliance;
-GRANT SELECT ON export_assessments_history, nationality_records_history TO mythos_gate_compliance;
+GRANT SELECT ON export_assessments_history, nationality_records_history, grants_history TO mythos_gate_compliance;
 """
 
 TRIGGER = """

@@ -54,7 +54,7 @@ async def test_every_stop_acts_on_the_next_decision(service, officer, stop):  # 
 
 @pytest.mark.parametrize(
     "stop",
-    [{}, {"scope": "planet"}, {"scope": "model"}, {"scope": "model", "target": "nothing"}, {"scope": "everything", "target": "x"},
+    [{"scope": "person", "target": "us", "incident": "I-1"}, {"scope": "endpoint", "target": "ep-1", "incident": "I-1"}, {}, {"scope": "planet"}, {"scope": "model"}, {"scope": "model", "target": "nothing"}, {"scope": "everything", "target": "x"},
      {"scope": "person", "target": "acme/us"}, {"scope": "model", "target": "mythos-5", "lifted": True}],
     ids=str,
 )  # fmt: skip
@@ -90,6 +90,42 @@ async def test_a_grant_is_in_force_when_a_second_officer_says_so(service, office
     assert (await officer("GET", "grants?organization=acme")).json()["items"].__len__() == 2
     assert (await second("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
     assert (await officer("GET", "grants?organization=acme&status=active")).json()["items"].__len__() == 3
+
+
+@pytest.mark.parametrize("status", ["active", "ACTIVE", " Active ", "suspended", "revoked"])
+@pytest.mark.parametrize("name", ["grants", "organizations"])
+async def test_nothing_but_what_is_prepared_is_created_by_one(officer, name, status):  # noqa: F811
+    answer = await officer("POST", name, NEW[name] | {"status": status})
+    assert answer.status_code == (400 if (name, status) == ("organizations", "revoked") else 202)
+    assert NEW[name].get("reference", "third") not in (await officer("GET", name)).text
+
+
+async def test_a_service_is_no_second_officer(service, officer):  # noqa: F811
+    automatic = Rest(service, service.authorization(Role.COMPLIANCE))
+    second = Rest(service, await service.key(Role.COMPLIANCE))  # noqa: F811
+    await second("POST", "people/acme/us/suspend")
+    made = (await second("POST", "people/acme/us/activate")).json()["id"]
+    assert (await automatic("POST", f"proposals/{made}/confirm")).status_code == 403
+    assert not await allowed(service)
+
+
+async def test_what_was_proposed_before_a_suspension_does_not_undo_it(service, officer, second):  # noqa: F811
+    await officer("POST", "people/acme/us/suspend")
+    first, other = [(await officer("POST", "people/acme/us/activate")).json()["id"] for _ in range(2)]
+    assert (await second("POST", f"proposals/{first}/confirm")).status_code == 200
+    assert (await officer("POST", "people/acme/us/suspend", {"reason": "a new incident"})).status_code == 200
+    assert (await second("POST", f"proposals/{other}/confirm")).status_code == 409
+    assert not await allowed(service)
+
+
+async def test_a_proposal_with_any_tag_is_tied_to_what_was_on_record(officer, second):  # noqa: F811
+    made = [
+        (await officer("PATCH", "organizations/acme", {"sector": sector}, **{"If-Match": "*"})).json()["id"]
+        for sector in ("energy", "banking")
+    ]
+    assert (await second("POST", f"proposals/{made[1]}/confirm")).status_code == 200
+    assert (await second("POST", f"proposals/{made[0]}/confirm")).status_code == 412
+    assert (await officer("GET", "organizations/acme")).json()["sector"] == "banking"
 
 
 async def test_what_cannot_be_done_is_told_to_who_proposes_it(service, officer):  # noqa: F811

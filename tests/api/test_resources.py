@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mythos_gate.registry import imports
 from mythos_gate.registry.resources import RESOURCES
 from mythos_gate.terms import Role
 from tests.service import question
@@ -175,7 +176,11 @@ async def test_a_list_is_filtered(officer, query, expected):
         ("people", {"external_id": "x"}, "organization, employment: must be there: add them"),
         ("people", NEW["people"] | {"employment": "boss"}, "employment: 'boss' is not one of the values: use employee"),
         ("people", NEW["people"] | {"employment": None}, "employment: must not be empty: fill it in"),
-        ("people", NEW["people"] | {"colour": "red"}, "colour: is no member of a person"),
+        (
+            "people",
+            NEW["people"] | {"colour": "red"},
+            "one of the members is none of a person: they are organization, external_id",
+        ),
         ("people", NEW["people"] | {"us_person": "yes"}, "us_person: is not set here"),
         ("people", NEW["people"] | {"approvals": ["a1", "a2"]}, "approvals: is not set here"),
         ("people", NEW["people"] | {"organization": "nowhere"}, "organization: 'nowhere' is no organization on record"),
@@ -186,6 +191,21 @@ async def test_a_list_is_filtered(officer, query, expected):
         ("agents", NEW["agents"] | {"scopes": ["a;b"]}, "scopes: is of another type"),
         ("agents", NEW["agents"] | {"sponsor": "nobody"}, "sponsor: 'acme/nobody' is no person on record"),
         ("grants", NEW["grants"] | {"not_after": "2025-01-01"}, "not_after: '2025-01-01' is not after not_before"),
+        ("people", NEW["people"] | {"requested_by": "a"}, "requested_by: is not set here"),
+        ("people", NEW["people"] | {"review_due": "2029-01-01"}, "review_due: is not set here"),
+        (
+            "people",
+            NEW["people"] | {"external_id": "per_" + "0" * 32},
+            "external_id: 'per_00000000000000000000000000000000' looks like an id",
+        ),
+        (
+            "organizations",
+            NEW["organizations"] | {"organization": "org_" + "0" * 32},
+            "looks like an id of the gate's own",
+        ),
+        ("people", {}, "the object is empty"),
+        ("people", {"jo@acme.example": 1}, "one of the members is none of a person: they are"),
+        ("grants", NEW["grants"] | {"versions": ["5.\N{ARABIC-INDIC DIGIT ONE}"]}, "is no major.minor version"),
         ("grants", NEW["grants"] | {"versions": ["5.1.0"]}, "use 5.1, which names every 5.1.x"),
         ("grants", NEW["grants"] | {"not_before": "now-1d"}, "is a relative time"),
     ],
@@ -209,6 +229,40 @@ async def test_status_and_name_are_not_changed_here(officer):
 )
 async def test_the_unknown_is_404(officer, path):
     assert (await officer("GET", path)).status_code in {400, 404}
+
+
+async def test_a_filter_that_says_nothing_is_told(officer):
+    for query in ("status=bogus", "status=active&status=suspended", "organization=%00", "organization=a/b"):
+        assert (await officer("GET", f"people?{query}")).status_code == 400
+
+
+async def test_a_tag_may_stand_in_a_list(officer):
+    tag = (await officer("GET", "people/acme/us")).headers["etag"]
+    for given, status in {f'"x", {tag}': 200, f"W/{tag}": 412, '"x"': 412}.items():
+        answer = await officer("PATCH", "people/acme/us", {"name": given}, **{"If-Match": given})
+        assert (given, answer.status_code) == (given, status)
+
+
+async def test_whoever_has_left_does_not_come_back_here(officer, admin):
+    assert (await officer("POST", "people/acme/us/revoke")).status_code == 200
+    for rest in (officer, admin):
+        answer = await rest("PATCH", "people/acme/us", {"employment": "employee"}, **{"If-Match": "*"})
+        assert (answer.status_code, "nothing further is possible" in answer.json()["detail"]) == (409, True)
+
+
+async def test_one_person_of_many_is_written_without_reading_the_others(service, officer, monkeypatch):
+    read = []
+    real = imports._stored
+
+    async def counted(*arguments):
+        found = await real(*arguments)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(imports, "_stored", counted)
+    assert (await officer("POST", "people", NEW["people"])).status_code == 201
+    assert (await officer("PATCH", "people/acme/us", {"name": "N"}, **{"If-Match": "*"})).status_code == 200
+    assert max(read) <= 2  # the person, and the approvals of two
 
 
 async def test_an_unknown_filter_is_told(officer):

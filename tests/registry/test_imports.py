@@ -374,6 +374,26 @@ def test_a_screening_without_a_person_is_the_organizations(office: Office) -> No
     assert office.rows("SELECT status FROM person_screenings") == [{"status": "pending"}]
 
 
+def test_what_somebody_changes_while_a_file_is_taken_stays(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suspension between what an import reads and what it writes, while the file suspends somebody else."""
+    real = imports.Plan.write
+
+    async def suspended_first(self: Any, connection: Any) -> None:
+        if self.part.table.name == "people":
+            office.execute("UPDATE people SET status = 'suspended' WHERE external_id = 'p-1'")
+        await real(self, connection)
+
+    monkeypatch.setattr(imports.Plan, "write", suspended_first)
+    office.load(
+        "people",
+        "organization,external_id,name,employment,status\nacme,p-1,New Name,employee,\nacme,p-2,,employee,suspended\n",
+    )
+    assert office.rows("SELECT external_id, status FROM people ORDER BY 1") == [
+        {"external_id": "p-1", "status": "suspended"},
+        {"external_id": "p-2", "status": "suspended"},
+    ]
+
+
 def test_a_stop_is_made_once_lifted_and_made_anew(office: Office) -> None:
     standing = "scope,target,incident,lifted\nperson,acme/p-1,I-1,no\neverything,,,no\n"
     assert office.load("stops", standing).created == 2

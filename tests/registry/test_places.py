@@ -55,6 +55,21 @@ async def test_a_place_is_freed_by_revoking_the_last_grant_not_by_suspending_it(
             await full.load(grants=HEADER + grant("other", "V-2"))
 
 
+async def test_a_draft_is_not_suspended_into_a_place(full):
+    await full.load(grants=HEADER + grant("other", "V-2", "draft"))
+    ((draft,),) = full.sql("SELECT id FROM grants WHERE reference = 'V-2'")
+    assert (await full.post(f"/v1/grants/{draft}/suspend")).status_code == 409
+
+
+async def test_where_too_many_hold_a_place_narrowing_is_not_refused(service):
+    await service.load(grants=HEADER + grant("other", "V-2"))
+    service.sql("ALTER TABLE authorities DISABLE TRIGGER ALL; UPDATE authorities SET organization_cap = 1")
+    await service.load(grants=HEADER + grant("other", "V-2", until="now+30d"))
+    await service.load(organizations="organization,name,status\nthird,Third,active\n")
+    with pytest.raises(Conflict):
+        await service.load(grants=HEADER + grant("third", "V-3"))
+
+
 async def test_a_cap_is_not_lowered_below_what_is_taken(service):
     with pytest.raises(Conflict, match="whose cap is 0"):
         await service.load(authorities="authority,name,kind,organization_cap\norrery,Orrery Labs,vendor,0\n")
@@ -114,7 +129,10 @@ async def test_before_an_authority_was_on_record_there_is_none(full):
     long_ago = (full.now - timedelta(days=1)).isoformat()
     for path in ("orrery/usage?at=" + long_ago.replace("+", "%2B"), "nobody/usage"):
         assert (await full.client.get(f"/v1/authorities/{path}", headers=headers)).status_code == 404
-    assert (await full.client.get("/v1/authorities/orrery/usage?at=2026-01-01", headers=headers)).status_code == 400
+    for at in ("2026-01-01", "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"):
+        assert (await full.client.get(f"/v1/authorities/orrery/usage?at={at}", headers=headers)).status_code == 400
+    ((identifier,),) = full.sql("SELECT id FROM authorities WHERE slug = 'orrery'")
+    assert (await full.client.get(f"/v1/authorities/{identifier}/usage", headers=headers)).status_code == 200
 
 
 async def test_a_gateway_is_told_nothing_of_the_programme(full):

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from mythos_gate.api.deps import MayReadRegistry, TheGate, read_only
 from mythos_gate.api.text import Text
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.errors import Invalid
 from mythos_gate.registry import places
 
 router = APIRouter(prefix="/v1", tags=["authorities"])
@@ -44,7 +45,10 @@ async def read_usage(
     at: Annotated[AwareDatetime | None, Query()] = None,
 ) -> Usage:
     """How many organizations and seats are taken: now, or at any past instant."""
-    instant = (at or datetime.now(UTC)).astimezone(UTC)
+    try:
+        instant = (at or datetime.now(UTC)).astimezone(UTC)
+    except OverflowError:
+        raise Invalid("at: is no time that can be told in UTC") from None
     async with read_only(gate) as connection:
         found = await places.usage(connection, authority, instant)
     return Usage(

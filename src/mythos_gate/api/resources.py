@@ -12,6 +12,7 @@ from mythos_gate.api.text import Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Invalid, Unconditional
 from mythos_gate.registry import columns, proposals, resources
+from mythos_gate.registry.kind import Bad, Clock
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.registry.resources import Resource, Shown, Writer
 from mythos_gate.terms import ProposedAction
@@ -54,8 +55,14 @@ def _filters(resource: Resource, request: Request) -> dict[str, str]:
     known = [name for name in resources.FILTERS if name in resource.shown]
     if unknown := given.keys() - set(known):
         raise Invalid(f"{', '.join(sorted(unknown))}: no such filter: use {', '.join(known) or 'none'}")
-    if any("\x00" in value for value in given.values()):
-        raise Invalid("a filter must not hold U+0000")
+    if len(request.query_params.multi_items()) != len(request.query_params):
+        raise Invalid("a parameter is there twice: send it once")
+    clock = Clock(datetime.now(UTC))
+    for name, value in given.items():
+        try:
+            resource.shown[name].read(value, clock)
+        except Bad as bad:
+            raise Invalid(f"{name}: {bad.what}: {bad.remedy}") from None
     return given
 
 

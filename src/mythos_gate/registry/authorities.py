@@ -9,7 +9,7 @@ from mythos_gate.terms import AuthorityKind
 
 
 async def _after(change: Change, written: Written) -> None:
-    await places.check(change, (authority["id"] for authority in written["authorities"]))
+    await places.check(change, (authority["id"] for authority in written["authorities"]), cap=True)
 
 
 AUTHORITIES = Kind(

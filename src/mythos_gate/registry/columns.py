@@ -17,13 +17,14 @@ LONGEST_NAME = 128
 NAME = re.compile(r"[A-Za-z0-9._@+-]+")
 SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 REFERENCE = re.compile(rf"({SLUG.pattern}/)?{NAME.pattern}")
+GATES_OWN = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
 FLAGS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 RELATIVE = re.compile(r"now(?:([+-])(\d{1,6})([dhm]))?", re.IGNORECASE | re.ASCII)
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 PERCENT = re.compile(r"\d{1,3}([.,]\d{1,6})?", re.ASCII)
-VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})")
+VERSION = re.compile(r"(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})", re.ASCII)
 GROUP = re.compile(r"[A-E](:[1-9])?")
 COUNTRIES = frozenset(country.alpha_2 for country in pycountry.countries) | {"XK"}
 
@@ -41,18 +42,25 @@ def label(value: str, _: Clock) -> str:
 
 def name(value: str, clock: Clock) -> str:
     """An id that somebody else gives: of a person, an agent, a capability."""
-    return _matching(NAME, label(value, clock), "use letters, digits and . _ @ + - only")
+    return _no_id(_matching(NAME, label(value, clock), "use letters, digits and . _ @ + - only"))
 
 
 def slug(value: str, _: Clock) -> str:
     remedy = "use 1 to 63 lower-case letters, digits and . _ -, the first a letter or digit"
-    return _matching(SLUG, value, remedy)
+    return _no_id(_matching(SLUG, value, remedy))
 
 
 def reference(value: str, _: Clock) -> str:
     """A name that may say of which organization: `acme/p-17`."""
     remedy = "use a name, or ORGANIZATION/EXTERNAL_ID"
     return _matching(REFERENCE, value if len(value) <= LONGEST_NAME + 64 else "", remedy)
+
+
+def _no_id(value: str) -> str:
+    """What looks like an id of the gate's own would be taken for one."""
+    if GATES_OWN.fullmatch(value):
+        raise Bad("looks like an id of the gate's own", "give the name by which people know it")
+    return value
 
 
 def _matching(pattern: re.Pattern[str], value: str, remedy: str) -> str:

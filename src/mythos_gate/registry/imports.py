@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 from uuid import uuid4
 
 import orjson
-from sqlalchemy import ARRAY, Table, Text, any_, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Table, Text, any_, literal, select
 from sqlalchemy import text as sql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,6 +42,7 @@ KINDS = {
 }  # fmt: skip
 NAMED = 1_000  # records that a log entry names one by one
 NAMES_SIZE = 45_000  # bytes of them; an entry has at most 65,535
+FEW = 100  # records that are looked up one by one
 BATCH = 5_000  # records that one statement writes
 
 
@@ -172,7 +173,7 @@ def _full_names(row: Row, table: str, names: list[str]) -> list[str]:
     organization = row.get("organization")
     if table not in {"people", "endpoints"} or any("/" in name for name in names):
         return names
-    return [f"{organization}/{name}" for name in names] if organization else []
+    return [f"{organization}/{name}" for name in names] if organization else names
 
 
 async def _lookup(connection: AsyncConnection, table: str, names: set[str]) -> Mapping[str, str]:
@@ -219,20 +220,21 @@ class Plan:
     by_key: Groups  # what is on record
     by_owner: Groups
     inserts: list[Record] = field(default_factory=list)
-    updates: list[Record] = field(default_factory=list)
-    columns: set[str] = field(default_factory=set)  # that the updates change
+    # By what differs: of a record nothing else is written, because somebody may change that in the meantime.
+    updates: dict[frozenset[str], list[Record]] = field(default_factory=lambda: defaultdict(list))
     deletes: list[Record] = field(default_factory=list)
     before: dict[int, Record] = field(default_factory=dict)
     after: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def written(self) -> list[Record]:
-        return self.inserts + self.updates + self.deletes
+        return [*self.inserts, *(record for records in self.updates.values() for record in records), *self.deletes]
 
     async def write(self, connection: AsyncConnection) -> None:
         await delete(connection, self.part.table, self.deletes)
         await insert(connection, self.part.table, self.inserts)
-        await update(connection, self.part.table, self.updates, self.columns)
+        for columns, records in self.updates.items():
+            await update(connection, self.part.table, records, columns)
 
     def name(self, record: Record) -> str:
         """The id of a record, or of its owner if it has none."""
@@ -243,10 +245,9 @@ class Plan:
         new = {**old, **values}
         if "status_reason" in old and new["status"] != old["status"]:
             new["status_reason"] = None  # it was the other status's
-        differing = {column for column in new if new[column] != old[column]}
+        differing = frozenset(column for column in new if new[column] != old[column])
         if differing:
-            self.updates.append(new)
-            self.columns |= differing
+            self.updates[differing].append(new)
         self.before[row.line] = old
         self.after[row.line].append(new)
         return new, bool(differing)
@@ -264,7 +265,8 @@ async def _plan(connection: AsyncConnection, kind: Kind, part: Part, rows: list[
     """Compare what the rows say with what is on record."""
     columns = frozenset(part.table.c.keys())
     spoken = [(row, _said(kind, part, row, columns)) for row in rows if part.when(row)]
-    stored = await _stored(connection, part, {_owner(part, row, said) for row, said in spoken} - {""})
+    owners = {_owner(part, row, said) for row, said in spoken} - {""}
+    stored = await _stored(connection, part, owners, [record for _, said in spoken for record in said or ()])
     plan = Plan(part, _defaults(kind, part.table), _grouped(stored, part.key), _grouped(stored, part.key[:1]))
     await asyncio.to_thread(_compare, plan, spoken, outcome)
     return plan
@@ -285,11 +287,22 @@ def _owner(part: Part, row: Row, said: list[Record] | None) -> str:
     return row.id or (str(said[0][part.key[0]]) if said else "")
 
 
-async def _stored(connection: AsyncConnection, part: Part, owners: Iterable[str]) -> list[Record]:
-    owned = part.table.c[part.key[0]] == any_(literal(sorted(owners), ARRAY(Text)))
-    among = [part.table.c[column] == value for column, value in part.among.items()]
-    found = await connection.execute(select(part.table).where(owned, *among))
+async def _stored(
+    connection: AsyncConnection, part: Part, owners: Iterable[str], said: Sequence[Record]
+) -> list[Record]:
+    conditions = [_any(part, part.key[0], owners)]
+    conditions += [part.table.c[column] == value for column, value in part.among.items()]
+    if not part.whole and len(said) <= FEW:
+        # Of a few records not all that their owners have: that may be a whole organization's people.
+        for column in part.key[1:]:
+            named = [record[column] for record in said]
+            conditions += [_any(part, column, named)] if all(isinstance(each, str) for each in named) else []
+    found = await connection.execute(select(part.table).where(*conditions))
     return [dict(record) for record in found.mappings()]
+
+
+def _any(part: Part, column: str, values: Iterable[str]) -> ColumnElement[bool]:
+    return part.table.c[column] == any_(literal(sorted(values), ARRAY(Text)))
 
 
 def _defaults(kind: Kind, table: Table) -> Record:
@@ -360,7 +373,7 @@ async def insert(connection: AsyncConnection, table: Table, records: list[Record
     await _each_batch(connection, table, records, f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM")
 
 
-async def update(connection: AsyncConnection, table: Table, records: list[Record], columns: set[str]) -> None:
+async def update(connection: AsyncConnection, table: Table, records: list[Record], columns: frozenset[str]) -> None:
     values = ", ".join(f'"{column}" = v."{column}"' for column in sorted(columns))
     start = f"UPDATE {table.name} t SET {values} FROM"  # noqa: S608 - names of the schema only
     await _each_batch(connection, table, records, start, _same(table))

@@ -19,10 +19,14 @@ TAKEN = text(
     f"SELECT count(DISTINCT organization_id) FROM grants g WHERE authority_id = :authority"  # noqa: S608  no input
     f" AND {HOLDING.format('clock_timestamp()')}"
 )
+TAKEN_BEFORE = text(
+    "SELECT count(DISTINCT g.organization_id) FROM grants_history g"  # noqa: S608
+    f" WHERE g.authority_id = :authority AND g.valid @> now() AND {HOLDING.format('now()')}"
+)
 CAP_THEN = text(
     "SELECT a.id, a.organization_cap, (SELECT count(DISTINCT g.organization_id) FROM grants_history g"  # noqa: S608
     f" WHERE g.authority_id = a.id AND g.valid @> :at AND {HOLDING.format(':at')}) AS organizations"
-    " FROM authorities_history a WHERE a.slug = :authority AND a.valid @> :at"
+    " FROM authorities_history a WHERE (a.slug = :authority OR a.id = :authority) AND a.valid @> :at"
 )
 GRANTS_THEN = text(
     "SELECT g.id, g.reference, o.slug AS organization, g.status, g.seat_cap,"
@@ -53,8 +57,8 @@ class Usage:
     grants: Sequence[Seats]
 
 
-async def check(change: Change, concerned: Iterable[str]) -> None:
-    """`Conflict` if this change leaves more organizations under one of these authorities than its cap.
+async def check(change: Change, concerned: Iterable[str], *, cap: bool = False) -> None:
+    """`Conflict` if this change takes a place beyond an authority's cap, or with `cap` sets that below what is taken.
 
     The authority stays locked until the commit, so that two changes cannot each take the last place.
     """
@@ -62,7 +66,11 @@ async def check(change: Change, concerned: Iterable[str]) -> None:
         query = select(authorities.c.slug, authorities.c.organization_cap).where(authorities.c.id == authority)
         row = (await change.connection.execute(query.with_for_update(key_share=True))).one()
         taken = (await change.connection.execute(TAKEN, {"authority": authority})).scalar_one()
-        if row.organization_cap is not None and taken > row.organization_cap:
+        if row.organization_cap is None or taken <= row.organization_cap:
+            continue
+        # Where too many hold one already, what takes no further place is not refused.
+        before = (await change.connection.execute(TAKEN_BEFORE, {"authority": authority})).scalar_one()
+        if taken > before or cap:
             raise Conflict(
                 f"{taken} organizations would hold grants of {row.slug}, whose cap is {row.organization_cap}:"
                 " revoke the grants of others first, or raise the cap"

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select, update
@@ -42,6 +42,7 @@ class Wanted:
 
 async def propose(change: Change, wanted: Wanted, writer: Writer) -> dict[str, Any]:
     """Tried out and undone, so that what cannot be done is told at once; then kept until somebody else decides."""
+    wanted = await _bound(change, wanted, writer)
     trial = await change.connection.begin_nested()
     await _do(change, wanted, writer)
     await trial.rollback()
@@ -63,12 +64,22 @@ async def propose(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
     return await read(change.connection, identifier)
 
 
+async def _bound(change: Change, wanted: Wanted, writer: Writer) -> Wanted:
+    """Tied to the record as it is now: by its id, and by its tag where `*` was given."""
+    if wanted.action not in {ProposedAction.CHANGE, ProposedAction.ACTIVATE}:
+        return wanted
+    found = await resources.read(change.connection, _resource(wanted), wanted.reference or "", writer.caller)
+    return replace(wanted, reference=found.id, etag=found.etag if wanted.etag == "*" else wanted.etag)
+
+
 async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:
     """Do it, under both names.
 
     `NotPermitted` for who proposed it, `Conflict` if it is decided, `Outdated` if the record was changed since.
     """
     row = await _open(change, identifier)
+    if writer.caller.is_service:
+        raise NotPermitted("a service cannot confirm: a second officer must")
     if row["proposed_by"] == writer.caller.id:
         raise NotPermitted("whoever proposed this cannot confirm it: a second officer must")
     wanted = Wanted(row["action"], row["resource"], row["reference"], row["members"], row["etag"])

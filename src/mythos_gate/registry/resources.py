@@ -25,6 +25,7 @@ from mythos_gate.registry.organizations import ORGANIZATIONS
 from mythos_gate.registry.people import PEOPLE
 from mythos_gate.terms import Permission
 
+PREPARED = ("draft", "prospect")  # what gives access to nobody
 ASSESSMENT = frozenset({"us_person", "us_basis", "citizenships", "permanent_residencies", "evidence_expires"})
 
 
@@ -41,8 +42,9 @@ class Resource:
     widens: bool = False  # whether a change may give access to somebody, and so needs a second officer
 
     def needs_second(self, members: Mapping[str, Any], *, new: bool) -> bool:
-        """What is new gives nobody access until it is active: a directive takes access away at once."""
-        return members.get("status") == "active" and not self.is_staff if new else self.widens
+        """What is new gives nobody access before it is in force: a directive takes access away at once."""
+        status = str(members.get("status") or "").strip().lower()
+        return status not in {"", *PREPARED} and not self.is_staff if new else self.widens
 
     @property
     def name(self) -> str:
@@ -68,10 +70,10 @@ def _staff(kind: Kind, noun: str, apart: frozenset[str] = frozenset(), fixed: fr
     return Resource(kind, noun, Permission.READ_STAFF, Permission.ENROL, apart, fixed)
 
 
-PERSON = _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals"}))
+PERSON = _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals", "requested_by", "review_due"}))
 RESOURCES = (
     Resource(AUTHORITIES, "authority", widens=True),
-    Resource(MODELS, "model"),
+    Resource(MODELS, "model", widens=True),
     Resource(ORGANIZATIONS, "organization", widens=True),
     Resource(GRANTS, "grant", widens=True),
     Resource(DIRECTIVES, "directive", widens=True),
@@ -217,7 +219,9 @@ async def alter(
     lock = f"SELECT FROM {table} WHERE id = :id FOR NO KEY UPDATE"
     await change.connection.execute(text(lock), {"id": identifier})
     before = await read(change.connection, resource, identifier, writer.caller)
-    if etag not in {before.etag, "*"}:
+    if before.members.get("employment") == "ended" and "employment" in members:
+        raise Conflict("the person has left: nothing further is possible, register anew who comes back")
+    if not {before.etag, "*"} & {each.strip() for each in etag.split(",")}:
         raise Outdated(f"the {resource.noun} was changed since: read it again")
     _permit(resource, members, writer, new=False)
     named = {name: before.members[name] for name in resource.kind.key}
@@ -227,10 +231,14 @@ async def alter(
 
 def _permit(resource: Resource, members: Mapping[str, Any], writer: Writer, *, new: bool) -> None:
     settable = resource.settable(new=new)
+    if not members:
+        raise Invalid(f"the object is empty: the members of a {resource.noun} here are {', '.join(settable)}")
     for name in members:
         if name not in settable:
-            known = name in resource.kind.columns
-            raise Invalid(f"{name}: {'is not set here' if known else f'is no member of a {resource.noun}'}")
+            if name in resource.kind.columns:
+                raise Invalid(f"{name}: is not set here")
+            # Somebody's data may stand where a name should: it is not shown.
+            raise Invalid(f"one of the members is none of a {resource.noun}: they are {', '.join(settable)}")
         if not writer.may(settable[name].by):
             raise NotPermitted(f"{name}: this key may not assert it")
     # Whether another organization exists is not told.

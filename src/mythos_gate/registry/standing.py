@@ -4,13 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sqlalchemy import ColumnElement, Table, select, true, update
+from sqlalchemy import ColumnElement, Table, func, select, true, update
 
 from mythos_gate import tables
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry import places, seats
 from mythos_gate.registry.change import Change
-from mythos_gate.terms import AgentStatus, Employment, EndpointStatus, GrantStatus, OrganizationStatus, PersonStatus
+from mythos_gate.terms import (
+    AgentStatus,
+    Employment,
+    EndpointStatus,
+    GrantStatus,
+    OrganizationStatus,
+    PersonStatus,
+    ProposalState,
+    ProposedAction,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ GRANT = _Noun(
     tables.grants,
     _steps(
         active={GrantStatus.DRAFT, GrantStatus.SUSPENDED},
-        suspended={GrantStatus.ACTIVE, GrantStatus.DRAFT},
+        suspended={GrantStatus.ACTIVE},
         revoked={GrantStatus.ACTIVE, GrantStatus.DRAFT, GrantStatus.SUSPENDED},
     ),
 )
@@ -154,4 +163,14 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
         update(noun.table).where(noun.table.c.id == row.id).values({noun.column: status, "status_reason": reason})
     )
     change.details |= {noun.name: row.id, "before": row.status, "after": status}
+    if status != "active":
+        # What somebody proposed before this is no answer to it.
+        undone = update(tables.proposals).where(
+            tables.proposals.c.reference == row.id,
+            tables.proposals.c.action == ProposedAction.ACTIVATE,
+            tables.proposals.c.state == ProposalState.PROPOSED,
+        )
+        await change.connection.execute(
+            undone.values(state=ProposalState.WITHDRAWN, decided_by=change.actor, decided_at=func.clock_timestamp())
+        )
     return Standing(row.id, status)
