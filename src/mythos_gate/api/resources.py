@@ -66,12 +66,10 @@ def _filters(resource: Resource, request: Request) -> dict[str, str]:
     return given
 
 
-def _add(resource: Resource) -> None:
-    """The four routes of a resource."""
+def _add_reading(resource: Resource) -> None:
     MayRead = Annotated[Caller, Depends(may(resource.may_read))]  # noqa: N806  as in api.deps
-    MayWrite = Annotated[Caller, Depends(may(resource.may_write))]  # noqa: N806
-    one = f"/{resource.name}/{{reference:path}}"
 
+    @router.get(f"/{resource.name}", operation_id=f"list_{resource.name}", tags=[resource.name])
     async def list_(
         request: Request, gate: TheGate, caller: MayRead, limit: Limit = 100, cursor: Text | None = None
     ) -> dict[str, Any]:
@@ -81,10 +79,22 @@ def _add(resource: Resource) -> None:
         more = found[limit - 1].id if len(found) > limit else None
         return {"items": [shown.members for shown in found[:limit]], "next": more}
 
+    @router.get(f"/{resource.name}/{{reference:path}}", operation_id=f"read_{resource.name}", tags=[resource.name])
     async def read(reference: Name, gate: TheGate, caller: MayRead, response: Response) -> Mapping[str, Any]:
         async with read_only(gate) as connection:
             return _tagged(await resources.read(connection, resource, reference, caller), response)
 
+
+def _add_writing(resource: Resource) -> None:
+    MayWrite = Annotated[Caller, Depends(may(resource.may_write))]  # noqa: N806
+
+    @router.post(
+        f"/{resource.name}",
+        status_code=201,
+        openapi_extra=_documented(resource, new=True),
+        operation_id=f"create_{resource.name}",
+        tags=[resource.name],
+    )
     async def create(request: Request, gate: TheGate, caller: MayWrite, response: Response) -> Mapping[str, Any]:
         members = await body.parsed(request)
         if resource.needs_second(members, new=True):
@@ -95,6 +105,12 @@ def _add(resource: Resource) -> None:
         response.headers["Location"] = f"/v1/{resource.name}/{shown.id}"
         return _tagged(shown, response)
 
+    @router.patch(
+        f"/{resource.name}/{{reference:path}}",
+        openapi_extra=_documented(resource, new=False),
+        operation_id=f"change_{resource.name}",
+        tags=[resource.name],
+    )
     async def alter(
         reference: Name,
         request: Request,
@@ -113,22 +129,7 @@ def _add(resource: Resource) -> None:
             shown = await resources.alter(change, resource, reference, members, if_match, writer(gate, caller))
         return _tagged(shown, response)
 
-    for method, path, endpoint, status, extra in (
-        ("GET", f"/{resource.name}", list_, 200, None),
-        ("POST", f"/{resource.name}", create, 201, _documented(resource, new=True)),
-        ("GET", one, read, 200, None),
-        ("PATCH", one, alter, 200, _documented(resource, new=False)),
-    ):
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=[method],
-            status_code=status,
-            openapi_extra=extra,
-            operation_id=f"{endpoint.__name__.strip('_')}_{resource.name}",
-            tags=[resource.name],
-        )
-
 
 for each in resources.RESOURCES:
-    _add(each)
+    _add_reading(each)
+    _add_writing(each)
