@@ -1,4 +1,6 @@
-"""Approvals: two people, each in a call of their own, neither of them whoever asked."""
+"""Approvals and reviews: each a person's own word, never of whoever asked; and the release of seats."""
+
+from datetime import timedelta
 
 import pytest
 
@@ -56,3 +58,36 @@ async def test_a_services_key_approves_nobody(service):
 async def test_nobody_on_record_is_404(service):
     officer = Rest(service, await service.key(Role.COMPLIANCE))
     assert (await officer("POST", "people/acme/nobody/approve")).status_code == 404
+
+
+async def test_a_review_puts_off_the_next_one(service):
+    await service.load(people="organization,external_id,employment,review_due\nacme,us,employee,now-1d\n")
+    officer = Rest(service, await service.key(Role.COMPLIANCE))
+
+    async def primary():
+        return (await service.ask(question())).json()["context"]["reason_admin"]["primary"]
+
+    assert await primary() == "ACCESS_REVIEW_OVERDUE"
+    due = (service.now + timedelta(days=90)).isoformat()
+    answer = await officer("POST", "people/acme/us/review", {"due": due})
+    assert answer.status_code == 200, answer.text
+    assert await primary() == "ALLOW"
+    for wrong, status in {"2020-01-01T00:00:00Z": 409, "2029-01-01": 400, "": 400}.items():
+        assert (await officer("POST", "people/acme/us/review", {"due": wrong})).status_code == status
+    automatic = Rest(service, service.authorization(Role.COMPLIANCE))
+    assert (await automatic("POST", "people/acme/us/review", {"due": due})).status_code == 403
+    made = await officer("POST", "people", {"organization": "acme", "external_id": "new", "employment": "employee"})
+    assert made.status_code == 201
+    assert (await officer("POST", "people/acme/new/review", {"due": due})).status_code == 409
+
+
+async def test_an_administrator_releases_the_seats_of_the_own_staff(service):
+    assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
+    own, other = [Rest(service, await service.key(Role.ORG_ADMIN, organization=name)) for name in ("acme", "other")]
+    assert (await other("POST", "people/acme/ca/release-seats")).status_code == 404
+    assert service.sql("SELECT sum(used) FROM seat_counts") == [(2,)]
+    assert (await own("POST", "people/acme/ca/release-seats")).status_code == 200
+    assert service.sql("SELECT sum(used), (SELECT count(*) FROM seats) FROM seat_counts") == [(0, 0)]
+    assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
+    assert service.sql("SELECT sum(used) FROM seat_counts") == [(2,)]
+    assert [item["body"]["type"] for item in await service.entries()].count("seats_released") == 1

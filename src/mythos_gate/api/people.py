@@ -1,26 +1,60 @@
-"""People over REST, beyond what every record has: approvals, each by its approver in a call of their own."""
+"""People over REST, beyond what every record has: approvals and reviews, each a person's own word, and their seats."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from mythos_gate.api.deps import MayReview, TheGate
-from mythos_gate.api.resources import Name
+from mythos_gate.api import body
+from mythos_gate.api.deps import MayEnrol, MayReview, TheGate
+from mythos_gate.api.resources import Name, tagged
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import people, resources
 
 router = APIRouter(prefix="/v1", tags=["people"])
 
 
+class Review(BaseModel):
+    """When the next one is due."""
+
+    model_config = ConfigDict(extra="forbid")
+    due: AwareDatetime
+
+
+def _in_person(caller: Caller) -> None:
+    if caller.is_service:
+        raise NotPermitted("this is a person's own word: a service's key cannot give it")
+
+
 @router.post("/people/{person:path}/approve")
 async def approve(person: Name, gate: TheGate, caller: MayReview, response: Response) -> Mapping[str, Any]:
     """Approve access for a person, under your own name."""
-    if caller.is_service:
-        raise NotPermitted("an approval is a person's own: a service's key cannot give it")
+    _in_person(caller)
     async with gate.registry.change("person_approved", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
         await people.approve(change, found.id, caller.id)
-        shown = await resources.read(change.connection, resources.PERSON, found.id, caller)
-    response.headers["ETag"] = shown.etag
-    return shown.members
+        return tagged(await resources.read(change.connection, resources.PERSON, found.id, caller), response)
+
+
+@router.post("/people/{person:path}/review", openapi_extra=body.documented(Review))
+async def review(
+    person: Name, request: Request, gate: TheGate, caller: MayReview, response: Response
+) -> Mapping[str, Any]:
+    """Confirm, under your own name, that access is still needed."""
+    _in_person(caller)
+    due = body.shaped(Review, await body.parsed(request)).due
+    async with gate.registry.change("person_reviewed", caller.id) as change:
+        found = await resources.read(change.connection, resources.PERSON, person, caller)
+        await people.review(change, found.id, caller.id, due)
+        return tagged(await resources.read(change.connection, resources.PERSON, found.id, caller), response)
+
+
+@router.post("/people/{person:path}/release-seats")
+async def release_seats(person: Name, gate: TheGate, caller: MayEnrol, response: Response) -> Mapping[str, Any]:
+    """Free the person's seats for others."""
+    async with gate.registry.change("seats_released", caller.id) as change:
+        found = await resources.read(change.connection, resources.PERSON, person, caller)
+        await people.release_seats(change, found.id)
+    return tagged(found, response)

@@ -26,7 +26,7 @@ def writer(gate: Gate, caller: Caller) -> Writer:
     return Writer(caller, lambda permission: gate.permissions.has(caller, permission), datetime.now(UTC))
 
 
-def _tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
+def tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
     response.headers["ETag"] = shown.etag
     return shown.members
 
@@ -82,7 +82,7 @@ def _add_reading(resource: Resource) -> None:
     @router.get(f"/{resource.name}/{{reference:path}}", operation_id=f"read_{resource.name}", tags=[resource.name])
     async def read(reference: Name, gate: TheGate, caller: MayRead, response: Response) -> Mapping[str, Any]:
         async with read_only(gate) as connection:
-            return _tagged(await resources.read(connection, resource, reference, caller), response)
+            return tagged(await resources.read(connection, resource, reference, caller), response)
 
 
 def _add_writing(resource: Resource) -> None:
@@ -103,7 +103,7 @@ def _add_writing(resource: Resource) -> None:
         async with gate.registry.change(f"{resource.noun}_created", caller.id) as change:
             shown = await resources.create(change, resource, members, writer(gate, caller))
         response.headers["Location"] = f"/v1/{resource.name}/{shown.id}"
-        return _tagged(shown, response)
+        return tagged(shown, response)
 
     @router.patch(
         f"/{resource.name}/{{reference:path}}",
@@ -127,7 +127,7 @@ def _add_writing(resource: Resource) -> None:
             return await _proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:
             shown = await resources.alter(change, resource, reference, members, if_match, writer(gate, caller))
-        return _tagged(shown, response)
+        return tagged(shown, response)
 
 
 for each in resources.RESOURCES:

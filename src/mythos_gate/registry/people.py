@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mythos_gate import tables
@@ -74,13 +74,37 @@ def _approvals(row: Row) -> list[Record] | None:
 
 async def approve(change: Change, person: str, approver_id: str) -> None:
     """One approver's own word. `Conflict` for whoever requested, and for a second time."""
-    requested_by = select(tables.people.c.requested_by).where(tables.people.c.id == person)
-    if (await change.connection.execute(requested_by.with_for_update(key_share=True))).scalar_one() == approver_id:
-        raise Conflict("whoever requested access for a person does not approve it: somebody else must")
+    await _not_by_requester(change, person, approver_id)
     given = insert(tables.approvals).values(person_id=person, approver=approver_id).on_conflict_do_nothing()
     if (await change.connection.execute(given.returning(tables.approvals.c.approver))).one_or_none() is None:
         raise Conflict("you have approved this person before: another approver must")
     change.details |= {"person": person}
+
+
+async def review(change: Change, person: str, reviewer: str, due: datetime) -> None:
+    """Access is still needed; the next review is due then. `Conflict` for whoever requested, and for the past."""
+    await _not_by_requester(change, person, reviewer)
+    if due <= datetime.now(UTC):
+        raise Conflict("the next review would be overdue at once: give a time to come")
+    await change.connection.execute(update(tables.people).where(tables.people.c.id == person).values(review_due=due))
+    change.details |= {"person": person}
+
+
+async def release_seats(change: Change, person: str) -> None:
+    """Free the person's places under every cap; the next allow takes them again."""
+    await change.connection.execute(_of(person))
+    await seats.release(change.connection, [person])
+    change.details |= {"person": person}
+
+
+def _of(person: str) -> Select[str | None]:
+    locked = select(tables.people.c.requested_by).where(tables.people.c.id == person)
+    return locked.with_for_update(key_share=True)
+
+
+async def _not_by_requester(change: Change, person: str, by: str) -> None:
+    if (await change.connection.execute(_of(person))).scalar_one() == by:
+        raise Conflict("whoever requested access for a person neither approves nor reviews it: somebody else must")
 
 
 # --- nationality ----------------------------------------------------------------------------------------------
