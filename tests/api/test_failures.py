@@ -200,7 +200,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 async def test_a_claim_that_must_wait_ends_with_the_deadline_and_holds_up_nobody_else(tmp_path, service):
-    async with Service.running(service.database, tmp_path / "second", deadline=2) as hurried:
+    async with Service.running(service.database, tmp_path / "second", deadline=6) as hurried:
         hurried.keys = service.keys
         with psycopg.connect(service.database) as other:
             other.execute("SELECT FROM seat_counts FOR UPDATE")
