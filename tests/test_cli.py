@@ -352,17 +352,20 @@ def logins(database):
             owner.execute(f"DROP ROLE {make_url(url).username}")
 
 
-@pytest.mark.parametrize("wrong", list(DbRole))
-def test_production_refuses_an_owners_login_for_any_role(database, logins, tmp_path, wrong):
-    urls = logins | {wrong: database}
-    chosen = Settings(
+def production(urls: dict[DbRole, str], state: Path) -> Settings:
+    return Settings(
         production=True,
         service_url=urls[DbRole.SERVICE],
         reader_url=urls[DbRole.READER],
         compliance_url=urls[DbRole.COMPLIANCE],
-        state=tmp_path,
+        state=state,
         digest_key=DIGEST_KEY,
     )
+
+
+@pytest.mark.parametrize("wrong", list(DbRole))
+def test_production_refuses_an_owners_login_for_any_role(database, logins, tmp_path, wrong):
+    chosen = production(logins | {wrong: database}, tmp_path)
 
     async def start() -> None:
         async with create(chosen).router.lifespan_context(FastAPI()):
@@ -378,17 +381,8 @@ def test_a_database_that_is_away_is_told(cli, monkeypatch):
 
 
 def test_a_production_service_starts_with_a_login_for_each_role(logins, tmp_path):
-    chosen = Settings(
-        production=True,
-        service_url=logins[DbRole.SERVICE],
-        reader_url=logins[DbRole.READER],
-        compliance_url=logins[DbRole.COMPLIANCE],
-        state=tmp_path,
-        digest_key=DIGEST_KEY,
-    )
-
     async def start() -> None:
-        app = create(chosen)
+        app = create(production(logins, tmp_path))
         async with app.router.lifespan_context(app):
             assert app.state.gate.pdp.can_record
 

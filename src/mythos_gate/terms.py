@@ -1,5 +1,6 @@
 """The closed vocabularies: every value is the wire code. Add, never rename."""
 
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -197,6 +198,10 @@ class Permission(StrEnum):
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"
 
+
+# Limits that a decision and the registry share; both are inclusive.
+DATA_REVIEW = timedelta(days=90)
+LONGEST_BREAK_GLASS = timedelta(hours=8)
 
 # Every fact with its closed set of values, in order of precedence.
 COVERAGE = (

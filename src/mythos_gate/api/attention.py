@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from mythos_gate.api.deps import MayReadStaff, TheGate, read_only, reading
-from mythos_gate.api.resources import Limit
+from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Text
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import attention
@@ -39,8 +39,7 @@ async def list_attention(
             after=_place(cursor),
             limit=limit + 1,
         )
-    last = found[limit - 1] if len(found) > limit else None
-    return {"items": found[:limit], "next": last and f"{last['due']} {last['kind']} {last['id']}"}
+    return paged(found, limit, lambda item: f"{item['due']} {item['kind']} {item['id']}")
 
 
 def _place(cursor: str | None) -> tuple[datetime, str, str] | None:

@@ -1,30 +1,19 @@
 """Authorities over REST: what is taken under their caps."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel
 
 from mythos_gate.api.deps import MayReadRegistry, TheGate, read_only
-from mythos_gate.api.text import Text
+from mythos_gate.api.text import Name
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import places
 
 router = APIRouter(prefix="/v1", tags=["authorities"])
-
-
-class Seats(BaseModel):
-    """Seats under one grant; no cap is null."""
-
-    model_config = ConfigDict(from_attributes=True)
-    id: str
-    reference: str
-    organization: str
-    status: str
-    seat_cap: int | None
-    used: int
 
 
 class Usage(BaseModel):
@@ -34,12 +23,12 @@ class Usage(BaseModel):
     at: str
     organization_cap: int | None
     organizations: int
-    grants: list[Seats]
+    grants: Sequence[places.Seats]
 
 
 @router.get("/authorities/{authority}/usage")
 async def read_usage(
-    authority: Annotated[Text, Path()],
+    authority: Name,
     gate: TheGate,
     caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
     at: Annotated[AwareDatetime | None, Query()] = None,
@@ -56,5 +45,5 @@ async def read_usage(
         at=timestamp(instant),
         organization_cap=found.organization_cap,
         organizations=found.organizations,
-        grants=[Seats.model_validate(grant) for grant in found.grants],
+        grants=found.grants,
     )

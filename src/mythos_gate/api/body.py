@@ -1,6 +1,7 @@
 """Bodies, read by hand: after the caller is known, within the limit, and as I-JSON (RFC 7493)."""
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any, Never, TypeVar
 
 import orjson
@@ -38,8 +39,12 @@ def shaped(shape: type[Shape], members: dict[str, Any]) -> Shape:
     try:
         return shape.model_validate(members)
     except ValidationError as error:
-        told = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in error.errors())
-        raise Invalid("; ".join(told)) from None
+        raise Invalid(told(error.errors())) from None
+
+
+def told(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Where and what, as Pydantic found it; never the value."""
+    return "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in errors)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,21 +1,21 @@
 """Break-glass over REST: opened by one, active with two others' approval, over in 8 hours, reviewed after."""
 
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
-from mythos_gate.api.resources import Limit
-from mythos_gate.api.text import Text
+from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only, require_person
+from mythos_gate.api.paging import Limit, paged
+from mythos_gate.api.text import Name, Text
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.errors import Conflict, NotPermitted
 from mythos_gate.registry import break_glass, resources
+from mythos_gate.terms import LONGEST_BREAK_GLASS
 
 router = APIRouter(prefix="/v1/break-glass", tags=["break-glass"])
-Id = Annotated[Text, Path()]
 
 
 class Opening(BaseModel):
@@ -26,7 +26,7 @@ class Opening(BaseModel):
     incident: Text
     people: list[Text] | None = None
     model: Text | None = None
-    hours: Annotated[float, Field(strict=True, gt=0, le=break_glass.LONGEST / timedelta(hours=1))]
+    hours: Annotated[float, Field(strict=True, gt=0, le=LONGEST_BREAK_GLASS / timedelta(hours=1))]
 
 
 class Review(BaseModel):
@@ -48,10 +48,8 @@ async def open_break_glass(request: Request, gate: TheGate, caller: MayAdministe
         "expires": timestamp(now + timedelta(hours=wanted.hours)),
     }
     async with gate.registry.change("break_glass_opened", caller.id) as change:
-        outcome = await resources.take_one(change, break_glass.OPENING, members, now)
-        [(identifier, what)] = outcome.changed.items() or [("", "")]
-        if what != "created":
-            raise Conflict("a break-glass for this incident is on record: give another incident")
+        there = "a break-glass for this incident is on record: give another incident"
+        identifier = await resources.create_one(change, break_glass.OPENING, members, now, there)
         change.details |= {"break_glass": identifier}
         return await break_glass.read(change.connection, identifier)
 
@@ -65,12 +63,12 @@ async def list_break_glasses(
 ) -> dict[str, Any]:
     async with read_only(gate) as connection:
         found = await break_glass.page(connection, cursor, limit + 1)
-    return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
+    return paged(found, limit, itemgetter("id"))
 
 
 @router.get("/{identifier}")
 async def read_break_glass(
-    identifier: Id,
+    identifier: Name,
     gate: TheGate,
     caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
 ) -> dict[str, Any]:
@@ -79,17 +77,16 @@ async def read_break_glass(
 
 
 @router.post("/{identifier}/approve")
-async def approve(identifier: Id, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def approve(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Approve it, under your own name."""
-    if caller.is_service:
-        raise NotPermitted("an approval is a person's own: a service's key cannot give it")
+    require_person(caller)
     async with gate.registry.change("break_glass_approved", caller.id) as change:
         await break_glass.approve(change, identifier, caller.id)
         return await break_glass.read(change.connection, identifier)
 
 
 @router.post("/{identifier}/close")
-async def close(identifier: Id, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def close(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """End it now."""
     async with gate.registry.change("break_glass_closed", caller.id) as change:
         await break_glass.close(change, identifier)
@@ -97,7 +94,7 @@ async def close(identifier: Id, gate: TheGate, caller: MayAdminister) -> dict[st
 
 
 @router.post("/{identifier}/review", openapi_extra=body.documented(Review))
-async def review(identifier: Id, request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def review(identifier: Name, request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Say what was found, after it is over."""
     found = body.shaped(Review, await body.parsed(request)).review
     async with gate.registry.change("break_glass_reviewed", caller.id) as change:

@@ -13,7 +13,7 @@ from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Pdp
-from mythos_gate.errors import NotDecided
+from mythos_gate.errors import NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings
 from mythos_gate.terms import Permission
@@ -73,6 +73,11 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
     return permitted
+
+
+def require_person(caller: Caller) -> None:
+    if caller.is_service:
+        raise NotPermitted("this is a person's own word: a service's key cannot give it")
 
 
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]

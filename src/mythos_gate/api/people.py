@@ -7,10 +7,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayEnrol, MayReview, TheGate
-from mythos_gate.api.resources import Name, tagged
-from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import NotPermitted
+from mythos_gate.api.deps import MayEnrol, MayReview, TheGate, require_person
+from mythos_gate.api.resources import tagged
+from mythos_gate.api.text import Name
 from mythos_gate.registry import people, resources
 
 router = APIRouter(prefix="/v1", tags=["people"])
@@ -23,15 +22,10 @@ class Review(BaseModel):
     due: AwareDatetime
 
 
-def _in_person(caller: Caller) -> None:
-    if caller.is_service:
-        raise NotPermitted("this is a person's own word: a service's key cannot give it")
-
-
 @router.post("/people/{person:path}/approve")
 async def approve(person: Name, gate: TheGate, caller: MayReview, response: Response) -> Mapping[str, Any]:
     """Approve access for a person, under your own name."""
-    _in_person(caller)
+    require_person(caller)
     async with gate.registry.change("person_approved", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
         await people.approve(change, found.id, caller.id)
@@ -43,7 +37,7 @@ async def review(
     person: Name, request: Request, gate: TheGate, caller: MayReview, response: Response
 ) -> Mapping[str, Any]:
     """Confirm, under your own name, that access is still needed."""
-    _in_person(caller)
+    require_person(caller)
     due = body.shaped(Review, await body.parsed(request)).due
     async with gate.registry.change("person_reviewed", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from mythos_gate import errors
+from mythos_gate.api import body
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -65,9 +66,7 @@ async def _of_gate(_request: Request, error: Exception) -> JSONResponse:
 
 async def _of_validation(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    # Where and what, never the value: it may be a person's.
-    told = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in error.errors())
-    return response(KINDS[errors.Invalid], told)
+    return response(KINDS[errors.Invalid], body.told(error.errors()))
 
 
 async def _of_framework(_request: Request, error: Exception) -> JSONResponse:

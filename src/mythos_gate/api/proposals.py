@@ -1,19 +1,20 @@
 """Proposals over REST: what a second officer has to confirm, and the steps that always need one."""
 
+from operator import itemgetter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
 from mythos_gate.api.deps import Gate, MayAdminister, MayReadRegistry, TheGate, read_only
-from mythos_gate.api.resources import Limit, Name, writer
-from mythos_gate.api.text import Text
+from mythos_gate.api.paging import Limit, paged
+from mythos_gate.api.resources import writer
+from mythos_gate.api.text import Name, Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry import proposals
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposalState, ProposedAction
 
 router = APIRouter(prefix="/v1", tags=["proposals"])
-Proposal = Annotated[Text, Path()]
 
 
 @router.get("/proposals")
@@ -27,12 +28,12 @@ async def list_proposals(
     """What was proposed, and what became of it."""
     async with read_only(gate) as connection:
         found = await proposals.page(connection, state, cursor, limit + 1)
-    return {"items": found[:limit], "next": found[limit - 1]["id"] if len(found) > limit else None}
+    return paged(found, limit, itemgetter("id"))
 
 
 @router.get("/proposals/{proposal}")
 async def read_proposal(
-    proposal: Proposal,
+    proposal: Name,
     gate: TheGate,
     caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
 ) -> dict[str, Any]:
@@ -41,14 +42,14 @@ async def read_proposal(
 
 
 @router.post("/proposals/{proposal}/confirm")
-async def confirm(proposal: Proposal, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def confirm(proposal: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Put into force what somebody else proposed."""
     async with gate.registry.change("proposal_confirmed", caller.id) as change:
         return await proposals.confirm(change, proposal, writer(gate, caller))
 
 
 @router.post("/proposals/{proposal}/withdraw")
-async def withdraw(proposal: Proposal, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def withdraw(proposal: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Take back what was proposed, or refuse it."""
     async with gate.registry.change("proposal_withdrawn", caller.id) as change:
         return await proposals.withdraw(change, proposal, writer(gate, caller))

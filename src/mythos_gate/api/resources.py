@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, TheGate, may, read_only
-from mythos_gate.api.text import Text
+from mythos_gate.api.paging import Limit, paged
+from mythos_gate.api.text import Name, Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Invalid, Unconditional
 from mythos_gate.registry import columns, proposals, resources
@@ -18,8 +19,6 @@ from mythos_gate.registry.resources import Resource, Shown, Writer
 from mythos_gate.terms import ProposedAction
 
 router = APIRouter(prefix="/v1")
-Name = Annotated[Text, Path()]
-Limit = Annotated[int, Query(ge=1, le=resources.MANY)]
 
 
 def writer(gate: Gate, caller: Caller) -> Writer:
@@ -76,8 +75,7 @@ def _add_reading(resource: Resource) -> None:
         filters = _filters(resource, request)
         async with read_only(gate) as connection:
             found = await resources.page(connection, resource, caller, filters, cursor, limit + 1)
-        more = found[limit - 1].id if len(found) > limit else None
-        return {"items": [shown.members for shown in found[:limit]], "next": more}
+        return paged(found, limit, lambda shown: shown.id, lambda shown: shown.members)
 
     @router.get(f"/{resource.name}/{{reference:path}}", operation_id=f"read_{resource.name}", tags=[resource.name])
     async def read(reference: Name, gate: TheGate, caller: MayRead, response: Response) -> Mapping[str, Any]:

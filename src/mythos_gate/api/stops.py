@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadRegistry, MaySuspend, TheGate, read_only
 from mythos_gate.api.text import Text
-from mythos_gate.errors import Conflict
 from mythos_gate.registry import resources, stops
 from mythos_gate.registry.stops import STOPS
 from mythos_gate.terms import StopScope
@@ -31,10 +30,8 @@ async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[
     """Stop a model, an authority or everything, or lock an organization, a person or an endpoint."""
     wanted = body.shaped(Stop, await body.parsed(request)).model_dump(mode="json")
     async with gate.registry.change("stop_set", caller.id) as change:
-        outcome = await resources.take_one(change, STOPS, wanted, datetime.now(UTC))
-        [(identifier, what)] = outcome.changed.items() or [("", "")]
-        if what != "created":
-            raise Conflict("a stop of this target stands: nothing further is needed")
+        there = "a stop of this target stands: nothing further is needed"
+        identifier = await resources.create_one(change, STOPS, wanted, datetime.now(UTC), there)
         change.details |= {"stop": identifier, "scope": wanted["scope"]}
     return {"id": identifier, **wanted}
 

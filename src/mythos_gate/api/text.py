@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from fastapi import Path
 from pydantic import AfterValidator, Field, StrictStr
 
 
@@ -13,3 +14,4 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[StrictStr, Field(max_length=256), AfterValidator(_storable)]
+Name = Annotated[Text, Path()]  # what a path names: a gate's id, a slug, or `ORGANIZATION/EXTERNAL_ID`

@@ -8,6 +8,8 @@ from typing import TypeAlias
 from mythos_gate.decision.request import Location, Request
 from mythos_gate.terms import (
     COVERAGE,
+    DATA_REVIEW,
+    LONGEST_BREAK_GLASS,
     AgentStatus,
     AuthorityKind,
     DirectiveClass,
@@ -54,9 +56,9 @@ class Thresholds:
     """Limits, all inclusive."""
 
     clock_skew: timedelta = timedelta(seconds=5)
-    data_review: timedelta = timedelta(days=90)
+    data_review: timedelta = DATA_REVIEW
     screening_age: timedelta = timedelta(hours=48)
-    break_glass: timedelta = timedelta(hours=8)
+    break_glass: timedelta = LONGEST_BREAK_GLASS
     blocked_percent: float = 50  # OFAC FAQ 401: in aggregate, exactly 50 % counts
     agent_depth: int = 1
     approvers: int = 2

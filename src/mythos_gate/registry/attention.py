@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.terms import DATA_REVIEW
 
 # What is of one organization's staff: its own administrators see it as well.
 STAFF = """
@@ -21,7 +22,7 @@ PROGRAMME = """
 UNION ALL SELECT g.not_after, 'grant', 'grant', g.id, g.reference, g.organization_id
 FROM grants g WHERE g.status = 'active'
 UNION ALL SELECT d.ends_at, 'directive', 'directive', d.id, d.reference, NULL FROM directives d
-UNION ALL SELECT d.reviewed_at + interval '90 days', 'data_set', 'data_set', d.id, d.version, NULL
+UNION ALL SELECT d.reviewed_at + CAST(:data_review AS interval), 'data_set', 'data_set', d.id, d.version, NULL
 FROM data_sets d JOIN programme ON data_set_id = d.id
 UNION ALL SELECT b.expires_at, 'break_glass_review', 'break_glass', b.id, b.incident, b.organization_id
 FROM break_glasses b WHERE b.reviewed_at IS NULL
@@ -52,5 +53,7 @@ async def due(
         f"{' AND d.organization_id = :own' if own else ''} ORDER BY d.due, d.kind, d.id LIMIT :limit"
     )
     place = dict(zip(("due", "kind", "id"), after or (since, "", ""), strict=True))
-    found = await connection.execute(text(query), {**place, "own": own, "since": since, "until": until, "limit": limit})
+    found = await connection.execute(
+        text(query), {**place, "own": own, "since": since, "until": until, "limit": limit, "data_review": DATA_REVIEW}
+    )
     return [{**row, "due": timestamp(row["due"])} for row in found.mappings()]

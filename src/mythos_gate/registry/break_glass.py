@@ -51,7 +51,6 @@ BREAK_GLASS = Kind(
 
 # Over REST it is opened by one officer, and each of the others approves in a call of their own.
 OPENING = replace(BREAK_GLASS, columns={**BREAK_GLASS.columns, "approvers": Column(many(approver), default=[])})
-LONGEST = timedelta(hours=8)
 SHOWN = text(
     "SELECT b.id, o.slug AS organization, b.incident,"
     " (SELECT array_agg(p.external_id ORDER BY 1) FROM people p WHERE p.id = ANY (b.people)) AS people,"

@@ -38,7 +38,7 @@ GRANTS_THEN = text(
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """The seats under one grant."""
+    """The seats under one grant; no cap is None."""
 
     id: str
     reference: str

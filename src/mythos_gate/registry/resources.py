@@ -82,7 +82,6 @@ RESOURCES = (
     _staff(ENDPOINTS, "endpoint"),
 )
 FILTERS = ("organization", "authority", "model", "sponsor", "status")
-MANY = 200
 
 # --- reading --------------------------------------------------------------------------------------------------
 
@@ -200,10 +199,8 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
     if "requested_by" in resource.shown:
         values.setdefault("requested_by", writer.caller.id)
     _complete(resource, values)
-    outcome = await take_one(change, resource.kind, values, writer.now)
-    [(identifier, what)] = outcome.changed.items() or [("", "unchanged")]
-    if what != "created":
-        raise Conflict(f"a {resource.noun} of this name is on record: change it instead")
+    there = f"a {resource.noun} of this name is on record: change it instead"
+    identifier = await create_one(change, resource.kind, values, writer.now, there)
     return await _written(change, resource, identifier, members, writer)
 
 
@@ -257,6 +254,14 @@ async def take_one(change: Change, kind: Kind, members: Mapping[str, Any], now: 
     """Make the registry what the members of one JSON object say. `Invalid` or `Conflict`."""
     problems = Problems(kind)
     return await _take(change, kind, [_row(kind, 0, members, now, problems)], problems)
+
+
+async def create_one(change: Change, kind: Kind, members: Mapping[str, Any], now: datetime, there: str) -> str:
+    """The id of what the members make. `Conflict(there)` if it is on record."""
+    [(identifier, what)] = (await take_one(change, kind, members, now)).changed.items() or [("", "unchanged")]
+    if what != "created":
+        raise Conflict(there)
+    return identifier
 
 
 async def take_all(change: Change, kind: Kind, items: Sequence[Mapping[str, Any]], now: datetime) -> imports.Summary:

@@ -67,8 +67,6 @@ AGENT = _Noun(
         revoked={AgentStatus.ACTIVE, AgentStatus.SUSPENDED},
     ),
 )
-
-
 ENDPOINT = _Noun("endpoint", tables.endpoints, _steps(retired={EndpointStatus.ACTIVE}))
 
 
@@ -113,13 +111,13 @@ async def suspend_agent(change: Change, reference: str, reason: str | None, own:
     return await _set(change, AGENT, _by_name(tables.agents, reference, own), "suspended", reason)
 
 
+async def revoke_agent(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+    return await _set(change, AGENT, _by_name(tables.agents, reference, own), "revoked", reason)
+
+
 async def revoke_endpoint(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
     """Retired: a device that comes back is enrolled anew."""
     return await _set(change, ENDPOINT, _by_name(tables.endpoints, reference, own), "retired", reason)
-
-
-async def revoke_agent(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference, own), "revoked", reason)
 
 
 async def activate(change: Change, resource: str, reference: str) -> Standing:
