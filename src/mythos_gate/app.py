@@ -11,15 +11,22 @@ from sqlalchemy import text
 
 from mythos_gate import db
 from mythos_gate.api import (
+    assessments,
     attention,
     authorities,
     authzen,
     break_glass,
+    data_sets,
     edge,
+    eligibility,
     health,
+    keys,
     log,
+    onboarding,
+    ownership,
     people,
     problems,
+    programme,
     proposals,
     resources,
     screenings,
@@ -37,8 +44,8 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, standing, attention, authorities, proposals, stops, people, break_glass, screenings, resources, log,
-    health,
+    authzen, standing, attention, authorities, proposals, stops, people, assessments, eligibility, onboarding,
+    ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
 )  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
@@ -73,7 +80,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     problems.install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
-    app.add_middleware(edge.Edge, body_limit=settings.body_limit)
+    app.add_middleware(edge.Edge, body_limit=settings.body_limit, import_limit=settings.import_limit)
     return app
 
 
@@ -101,7 +108,14 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     permissions = Permissions(root() / "policies" / "admin.csv")
     pdp = Pdp(pool, committer, permissions, clock, settings.origin, digest_key(settings), settings.deadline)
     return Gate(
-        settings, pdp, Registry(registry, settings.origin), Registry(claims, settings.origin), reader, permissions
+        settings=settings,
+        pdp=pdp,
+        registry=Registry(registry, settings.origin),
+        claims=Registry(claims, settings.origin),
+        reader=reader,
+        permissions=permissions,
+        log=committer,
+        clock=clock,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -307,7 +308,7 @@ def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False
 
 
 @keys.command("create")
-def create_key(
+def create_key(  # noqa: PLR0917  one option each
     name: Annotated[str, typer.Argument(help="the person or service that the key belongs to")],
     role: Annotated[list[Role], typer.Option(help="may be given several times")],
     service_key: Annotated[bool, typer.Option("--service", help="a service's key, not a person's")] = False,
@@ -315,9 +316,11 @@ def create_key(
     organization: Annotated[str | None, typer.Option(help="an org_admin's own")] = None,
     may_ask_of: Annotated[list[str] | None, typer.Option(help="a gateway's organization; may be given again")] = None,
     may_ask_about: Annotated[list[str] | None, typer.Option(help="a gateway's model; may be given again")] = None,
+    authority: Annotated[str | None, typer.Option(help="an officer's own")] = None,
+    person: Annotated[str | None, typer.Option(help="ORGANIZATION/EXTERNAL_ID, if on record themselves")] = None,
 ) -> None:
     """Make a key and show it once."""
-    scope = callers.Scope(organization, may_ask_about or None, may_ask_of or None)
+    scope = callers.Scope(organization, may_ask_about or None, may_ask_of or None, authority, person)
     expires = None if days is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + days * 86_400, UTC)
 
     async def work(registry: Registry) -> callers.NewKey:
@@ -347,14 +350,14 @@ def list_keys() -> None:
 
     async def work(registry: Registry) -> Any:
         async with registry.engine.connect() as connection:
-            return await callers.list_keys(connection)
+            return await callers.page(connection, limit=100_000)
 
     with _told():
         rows = _with_registry(Settings(), work)
     table = Table(Column("id", min_width=16), "name", "kind", "roles", "created", "expires", "revoked", box=None)
-    for row in rows:
-        times = (f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (row.created_at, row.expires_at, row.revoked_at))
-        table.add_row(row.id, row.name, row.kind, ", ".join(row.roles), *times)
+    for row in sorted(rows, key=itemgetter("created_at"), reverse=True):
+        times = (row[name][:16].replace("T", " ") if row[name] else "-" for name in callers.TIMES)
+        table.add_row(row["id"], row["name"], row["kind"], ", ".join(row["roles"]), *times)
     console.print(table)
 
 

@@ -2,7 +2,11 @@
 
 
 class GateError(Exception):
-    """The family. Messages: lower case, no full stop, name the thing."""
+    """The family. Messages: lower case, no full stop, name the thing. `code`: of a reason catalogue, where one fits."""
+
+    def __init__(self, message: str = "", *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Invalid(GateError):

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     port: int = 8321
     deadline: float = Field(5.0, gt=0)  # seconds from a request's receipt to its answer
     body_limit: int = Field(65_536, gt=0)  # bytes of a request
+    import_limit: int = Field(16 * 2**20, gt=0)  # bytes of a file sent to an import
 
 
 @cache

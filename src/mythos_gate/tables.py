@@ -228,6 +228,7 @@ people = Table(
     Column("technology_control_plan", Boolean, nullable=False, server_default=text("false")),
     Column("requested_by", Text),
     Column("review_due", TIME),
+    Column("obligations_evidence", Text),  # where training and signatures are on file: a reference, not the document
     _created(),
     UniqueConstraint("organization_id", "external_id"),
     _matches("external_id", NAME),
@@ -431,6 +432,7 @@ switches = Table(
     Column("name", Text, primary_key=True),
     Column("starts_at", TIME, primary_key=True),
     Column("ends_at", TIME),
+    Column("id", Text, nullable=False, unique=True),
     _one_of("name", terms.Switch),
     CheckConstraint("ends_at > starts_at", name="window"),
 )
@@ -495,8 +497,11 @@ callers = Table(
     Column("organization_id", ForeignKey("organizations.id")),  # an organization administrator's one
     Column("models", TEXTS),  # what a gateway may ask about; null: all
     Column("organizations", TEXTS),
+    Column("authority_id", ForeignKey("authorities.id")),  # an officer's one
+    Column("person_id", ForeignKey("people.id")),  # who the caller is, where they are on record themselves
     _created(),
     CheckConstraint("('org_admin' = ANY (roles)) = (organization_id IS NOT NULL)", name="organization_id"),
+    CheckConstraint("('officer' = ANY (roles)) = (authority_id IS NOT NULL)", name="authority_id"),
     CheckConstraint("name <> ''", name="name"),
     CheckConstraint("kind IN ('person', 'service')", name="kind"),
     _within("roles", list(terms.Role)),
@@ -528,11 +533,20 @@ proposals = Table(
     Column("state", Text, nullable=False, server_default=text("'proposed'")),
     Column("decided_by", ForeignKey("callers.id")),
     Column("decided_at", TIME),
+    Column("authority_id", ForeignKey("authorities.id")),  # the one whose officers may decide; null: any
     _created(),
     _one_of("action", terms.ProposedAction),
     _one_of("state", terms.ProposalState),
     CheckConstraint("(state = 'proposed') = (decided_by IS NULL)", name="decided_by"),
     CheckConstraint("state <> 'confirmed' OR decided_by <> proposed_by", name="two_people"),
+)
+
+# What a proposal says of nationality: read by compliance alone.
+assessment_proposals = Table(
+    "assessment_proposals",
+    metadata,
+    Column("proposal_id", ForeignKey("proposals.id"), primary_key=True),
+    Column("members", JSONB, nullable=False),
 )
 
 # --- the revision and the log ---------------------------------------------------------------------------------

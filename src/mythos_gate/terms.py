@@ -159,6 +159,8 @@ class ProposedAction(StrEnum):
     CHANGE = "change"
     ACTIVATE = "activate"
     LIFT = "lift"
+    REPLACE = "replace"
+    ADJUDICATE = "adjudicate"
 
 
 class ProposalState(StrEnum):
@@ -173,10 +175,14 @@ class Mfa(StrEnum):
 
 
 class Role(StrEnum):
+    """OFFICER is of one authority, ORG_ADMIN of one organization; COMPLIANCE acts for the whole programme."""
+
     GATEWAY = "gateway"
     ORG_ADMIN = "org_admin"
+    OFFICER = "officer"
     COMPLIANCE = "compliance"
     AUDITOR = "auditor"
+    OPERATOR = "operator"
 
 
 class Permission(StrEnum):
@@ -188,15 +194,19 @@ class Permission(StrEnum):
     READ_LOG = "read_log"
     READ_REGISTRY = "read_registry"
     READ_STAFF = "read_staff"
+    READ_PROGRAMME = "read_programme"
+    READ_ATTENTION = "read_attention"
     ENROL = "enrol"
     REVIEW = "review"
     ASSESS = "assess"
     SCREEN = "screen"
     ADMINISTER = "administer"
+    RUN_PROGRAMME = "run_programme"
     SUSPEND = "suspend"
     SUSPEND_STAFF = "suspend_staff"
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"
+    OPERATE = "operate"
 
 
 # Limits that a decision and the registry share; both are inclusive.

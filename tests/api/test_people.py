@@ -91,3 +91,32 @@ async def test_an_administrator_releases_the_seats_of_the_own_staff(service):
     assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
     assert service.sql("SELECT sum(used) FROM seat_counts") == [(2,)]
     assert [item["body"]["type"] for item in await service.entries()].count("seats_released") == 1
+
+
+async def test_an_administrator_approves_staff_under_the_name_on_record(service):
+    await service.load(
+        people="organization,external_id,employment\nacme,lee,employee\nacme,kim,employee\nacme,new,employee\n"
+    )
+    nameless, lee, kim = [
+        Rest(service, await service.key(Role.ORG_ADMIN, organization="acme", **person))
+        for person in ({}, {"person": "acme/lee"}, {"person": "acme/kim"})
+    ]
+    refused = await nameless("POST", "people/acme/new/approve")
+    assert (refused.status_code, refused.json()["code"]) == (403, "APPROVER_NOT_QUALIFIED")
+    for admin in (lee, kim):
+        assert (await admin("POST", "people/acme/new/approve")).status_code == 200
+    assert service.sql(
+        "SELECT approver FROM approvals a JOIN people p ON p.id = person_id WHERE external_id = 'new' ORDER BY 1"
+    ) == [("kim",), ("lee",)]
+    # Neither the own access, nor what they asked for.
+    assert (await lee("POST", "people/acme/lee/approve")).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    await lee("POST", "people", {"external_id": "later", "employment": "employee"})
+    assert (await lee("POST", "people/acme/later/approve")).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    other = Rest(service, await service.key(Role.ORG_ADMIN, organization="other", person="acme/lee"))
+    assert (await other("POST", "people/acme/new/approve")).status_code == 404
+
+
+async def test_one_person_with_two_keys_is_one_approver(service):
+    await service.load(people="organization,external_id,employment\nacme,lee,employee\nacme,new,employee\n")
+    keys = [Rest(service, await service.key(Role.ORG_ADMIN, organization="acme", person="acme/lee")) for _ in range(2)]
+    assert [(await key("POST", "people/acme/new/approve")).status_code for key in keys] == [200, 409]

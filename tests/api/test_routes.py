@@ -51,7 +51,8 @@ async def test_without_a_key_every_route_is_401(service, routes):
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_a_role_is_let_in_where_its_permission_is_declared_and_nowhere_else(service, routes, role):
-    key = await service.key(role, **({"organization": "acme"} if role == Role.ORG_ADMIN else {}))
+    scopes = {Role.ORG_ADMIN: {"organization": "acme", "person": "acme/us"}, Role.OFFICER: {"authority": "orrery"}}
+    key = await service.key(role, **scopes.get(role, {}))
     given = service.gate.permissions.of([role])
     assert given
     before = service.sql("SELECT count(*) FROM organizations")

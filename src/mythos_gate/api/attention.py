@@ -1,11 +1,11 @@
 """What needs attention: for officers of the whole programme, for an organization's administrator of its staff."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from mythos_gate.api.deps import MayReadStaff, TheGate, read_only, reading
+from mythos_gate.api.deps import MayReadAttention, TheGate, read_only, reading
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Text
 from mythos_gate.errors import Invalid
@@ -19,20 +19,21 @@ Days = Annotated[int, Query(ge=0, le=3650)]
 @router.get("/attention")
 async def list_attention(
     gate: TheGate,
-    caller: MayReadStaff,
+    caller: MayReadAttention,
     within: Days = 30,
     overdue: Days = 30,
     limit: Limit = 100,
     cursor: Text | None = None,
 ) -> dict[str, Any]:
     """What falls due within so many days, or fell due in the last `overdue` days; the soonest first."""
-    now = datetime.now(UTC)
+    now = gate.now
     assesses = gate.permissions.has(caller, Permission.ASSESS)
     # When evidence ends is on record with nationality, which the reader's role cannot see.
     async with reading(gate.registry.engine) if assesses else read_only(gate) as connection:
         found = await attention.due(
             connection,
             own=caller.organization_id,
+            authority=caller.authority_id,
             assessments=assesses,
             since=now - timedelta(days=overdue),
             until=now + timedelta(days=within),

@@ -1,7 +1,7 @@
 """Authorities over REST: what is taken under their caps."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -30,16 +30,16 @@ class Usage(BaseModel):
 async def read_usage(
     authority: Name,
     gate: TheGate,
-    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    caller: MayReadRegistry,
     at: Annotated[AwareDatetime | None, Query()] = None,
 ) -> Usage:
     """How many organizations and seats are taken: now, or at any past instant."""
     try:
-        instant = (at or datetime.now(UTC)).astimezone(UTC)
+        instant = (at or gate.now).astimezone(UTC)
     except OverflowError:
         raise Invalid("at: is no time that can be told in UTC") from None
     async with read_only(gate) as connection:
-        found = await places.usage(connection, authority, instant)
+        found = await places.usage(connection, authority, instant, caller.authority_id)
     return Usage(
         authority=authority,
         at=timestamp(instant),

@@ -19,10 +19,25 @@ def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, An
     return {"requestBody": {"required": required, "content": content}}
 
 
+CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
+
+
+async def file(request: Request) -> bytes:
+    """The CSV file sent; `Invalid`, or `TooLarge`."""
+    sent = await request.body()
+    if _media_type(request) != "text/csv":
+        raise Invalid("the file must be sent with Content-Type: text/csv")
+    return sent
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def parsed(request: Request) -> dict[str, Any]:
     """The members of the JSON object sent; `Invalid`, or `TooLarge`."""
     sent = await request.body()
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if _media_type(request) != "application/json":
         raise Invalid("the body must be sent with Content-Type: application/json")
     try:
         found = json.loads(sent.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)

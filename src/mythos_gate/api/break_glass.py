@@ -1,6 +1,6 @@
 """Break-glass over REST: opened by one, active with two others' approval, over in 8 hours, reviewed after."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -40,9 +40,9 @@ class Review(BaseModel):
 async def open_break_glass(request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Open one. It passes nothing before two others have approved it."""
     wanted = body.shaped(Opening, await body.parsed(request))
-    now = datetime.now(UTC)
+    now = gate.now
     members = wanted.model_dump(exclude={"hours"}) | {
-        "opened_by": caller.id,
+        "opened_by": caller.identity,
         "approvers": [],
         "opened": timestamp(now),
         "expires": timestamp(now + timedelta(hours=wanted.hours)),
@@ -81,7 +81,7 @@ async def approve(identifier: Name, gate: TheGate, caller: MayAdminister) -> dic
     """Approve it, under your own name."""
     require_person(caller)
     async with gate.registry.change("break_glass_approved", caller.id) as change:
-        await break_glass.approve(change, identifier, caller.id)
+        await break_glass.approve(change, identifier, caller.identity, gate.now)
         return await break_glass.read(change.connection, identifier)
 
 
@@ -89,7 +89,7 @@ async def approve(identifier: Name, gate: TheGate, caller: MayAdminister) -> dic
 async def close(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """End it now."""
     async with gate.registry.change("break_glass_closed", caller.id) as change:
-        await break_glass.close(change, identifier)
+        await break_glass.close(change, identifier, gate.now)
         return await break_glass.read(change.connection, identifier)
 
 
@@ -98,5 +98,5 @@ async def review(identifier: Name, request: Request, gate: TheGate, caller: MayA
     """Say what was found, after it is over."""
     found = body.shaped(Review, await body.parsed(request)).review
     async with gate.registry.change("break_glass_reviewed", caller.id) as change:
-        await break_glass.review(change, identifier, caller.id, found)
+        await break_glass.review(change, identifier, caller.identity, found, gate.now)
         return await break_glass.read(change.connection, identifier)

@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mythos_gate.audit.log import Committer
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision.pdp import Pdp
+from mythos_gate.decision.pdp import Clock, Pdp
 from mythos_gate.errors import NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings
@@ -29,6 +31,12 @@ class Gate:
     claims: Registry
     reader: AsyncEngine
     permissions: Permissions
+    log: Committer
+    clock: Clock
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.wall()
 
 
 def gate(request: Request) -> Gate:
@@ -87,6 +95,11 @@ MayReadRegistry = Annotated[Caller, Depends(may(Permission.READ_REGISTRY))]
 MayReadStaff = Annotated[Caller, Depends(may(Permission.READ_STAFF))]
 MayScreen = Annotated[Caller, Depends(may(Permission.SCREEN))]
 MayEnrol = Annotated[Caller, Depends(may(Permission.ENROL))]
+MayReadProgramme = Annotated[Caller, Depends(may(Permission.READ_PROGRAMME))]
+MayReadAttention = Annotated[Caller, Depends(may(Permission.READ_ATTENTION))]
+MayRunProgramme = Annotated[Caller, Depends(may(Permission.RUN_PROGRAMME))]
+MayAssess = Annotated[Caller, Depends(may(Permission.ASSESS))]
+MayOperate = Annotated[Caller, Depends(may(Permission.OPERATE))]
 MayReview = Annotated[Caller, Depends(may(Permission.REVIEW))]
 MayAdminister = Annotated[Caller, Depends(may(Permission.ADMINISTER))]
 MayReadLog = Annotated[Caller, Depends(may(Permission.READ_LOG))]

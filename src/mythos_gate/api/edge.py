@@ -6,13 +6,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mythos_gate.errors import TooLarge
 
+# Where a whole file is sent.
+FILES = frozenset({"/v1/people/import", "/v1/agents/import", "/v1/endpoints/import", "/v1/data-sets"})
+
 
 class Edge:
     """Bounds the body, notes when the request was received, and returns the caller's X-Request-ID, on errors too."""
 
-    def __init__(self, app: ASGIApp, body_limit: int) -> None:
+    def __init__(self, app: ASGIApp, body_limit: int, import_limit: int) -> None:
         self._app = app
         self._body_limit = body_limit
+        self._import_limit = import_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -20,14 +24,15 @@ class Edge:
             return
         scope.setdefault("state", {})["received"] = asyncio.get_running_loop().time()
         request_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+        limit = self._import_limit if scope["path"] in FILES else self._body_limit
         size = 0
 
         async def bounded() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._body_limit:
-                raise TooLarge(f"a body has at most {self._body_limit} bytes")
+            if size > limit:
+                raise TooLarge(f"a body has at most {limit} bytes")
             return message
 
         async def echoing(message: Message) -> None:

@@ -10,6 +10,8 @@ from mythos_gate.api import body
 from mythos_gate.api.deps import MayEnrol, MayReview, TheGate, require_person
 from mythos_gate.api.resources import tagged
 from mythos_gate.api.text import Name
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import people, resources
 
 router = APIRouter(prefix="/v1", tags=["people"])
@@ -22,13 +24,21 @@ class Review(BaseModel):
     due: AwareDatetime
 
 
+def _require_known(caller: Caller) -> None:
+    """A person; and of an organization's administrators one of whom the gate knows which person of it they are."""
+    require_person(caller)
+    if caller.organization and caller.person is None:
+        what = "who this administrator is on record is not known: make the key with --person ORGANIZATION/EXTERNAL_ID"
+        raise NotPermitted(what, code="APPROVER_NOT_QUALIFIED")
+
+
 @router.post("/people/{person:path}/approve")
 async def approve(person: Name, gate: TheGate, caller: MayReview, response: Response) -> Mapping[str, Any]:
     """Approve access for a person, under your own name."""
-    require_person(caller)
+    _require_known(caller)
     async with gate.registry.change("person_approved", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
-        await people.approve(change, found.id, caller.id)
+        await people.approve(change, found.id, caller.identity)
         return tagged(await resources.read(change.connection, resources.PERSON, found.id, caller), response)
 
 
@@ -37,11 +47,11 @@ async def review(
     person: Name, request: Request, gate: TheGate, caller: MayReview, response: Response
 ) -> Mapping[str, Any]:
     """Confirm, under your own name, that access is still needed."""
-    require_person(caller)
+    _require_known(caller)
     due = body.shaped(Review, await body.parsed(request)).due
     async with gate.registry.change("person_reviewed", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
-        await people.review(change, found.id, caller.id, due)
+        await people.review(change, found.id, caller.identity, due, gate.now)
         return tagged(await resources.read(change.connection, resources.PERSON, found.id, caller), response)
 
 

@@ -1,6 +1,7 @@
 """Errors as problem details (RFC 9457): the one table from what went wrong to a status."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from mythos_gate import errors
 from mythos_gate.api import body
+from mythos_gate.registry.kind import InvalidFile
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -39,13 +41,15 @@ KINDS: dict[type[errors.GateError], Kind] = {
 }
 
 
-def response(kind: Kind, detail: str) -> JSONResponse:
+def response(kind: Kind, detail: str, **more: Any) -> JSONResponse:
+    """`more`: further members (RFC 9457 3.2), such as the `code` of a reason and the `errors` of a file."""
     content = {
         "type": f"urn:mythos-gate:problem:{kind.name}",
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
         "instance": f"urn:uuid:{uuid4()}",
+        **{name: value for name, value in more.items() if value},
     }
     return JSONResponse(content, kind.status, dict(kind.headers), MEDIA_TYPE)
 
@@ -60,8 +64,10 @@ def install(app: FastAPI) -> None:
 
 
 async def _of_gate(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, errors.GateError)
     kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
-    return response(kind, str(error))
+    lines = [asdict(each) for each in error.problems] if isinstance(error, InvalidFile) else None
+    return response(kind, str(error), code=error.code, errors=lines)
 
 
 async def _of_validation(_request: Request, error: Exception) -> JSONResponse:

@@ -1,15 +1,15 @@
 """Proposals over REST: what a second officer has to confirm, and the steps that always need one."""
 
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
-from mythos_gate.api.deps import Gate, MayAdminister, MayReadRegistry, TheGate, read_only
+from mythos_gate.api.deps import MayAdminister, MayReadRegistry, MayRunProgramme, TheGate, read_only
 from mythos_gate.api.paging import Limit, paged
-from mythos_gate.api.resources import writer
+from mythos_gate.api.resources import proposed, writer
 from mythos_gate.api.text import Name, Text
-from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry import proposals
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposalState, ProposedAction
@@ -20,14 +20,14 @@ router = APIRouter(prefix="/v1", tags=["proposals"])
 @router.get("/proposals")
 async def list_proposals(
     gate: TheGate,
-    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    caller: MayReadRegistry,
     state: Annotated[ProposalState | None, Query()] = None,
     limit: Limit = 100,
     cursor: Text | None = None,
 ) -> dict[str, Any]:
     """What was proposed, and what became of it."""
     async with read_only(gate) as connection:
-        found = await proposals.page(connection, state, cursor, limit + 1)
+        found = await proposals.page(connection, state, cursor, limit + 1, caller)
     return paged(found, limit, itemgetter("id"))
 
 
@@ -35,10 +35,10 @@ async def list_proposals(
 async def read_proposal(
     proposal: Name,
     gate: TheGate,
-    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    caller: MayReadRegistry,
 ) -> dict[str, Any]:
     async with read_only(gate) as connection:
-        return await proposals.read(connection, proposal)
+        return await proposals.read(connection, proposal, caller)
 
 
 @router.post("/proposals/{proposal}/confirm")
@@ -55,33 +55,36 @@ async def withdraw(proposal: Name, gate: TheGate, caller: MayAdminister) -> dict
         return await proposals.withdraw(change, proposal, writer(gate, caller))
 
 
-async def _propose(gate: Gate, caller: Caller, wanted: Wanted) -> dict[str, Any]:
-    async with gate.registry.change("proposal_made", caller.id) as change:
-        return await proposals.propose(change, wanted, writer(gate, caller))
-
-
 @router.post("/organizations/{reference}/activate", status_code=202)
-async def activate_organization(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def activate_organization(
+    reference: Name, gate: TheGate, caller: MayAdminister, response: Response
+) -> Mapping[str, Any]:
     """Propose to put in force what is prospective or suspended; likewise below."""
-    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "organizations", reference))
+    return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "organizations", reference), response)
 
 
 @router.post("/grants/{reference}/activate", status_code=202)
-async def activate_grant(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
-    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "grants", reference))
+async def activate_grant(
+    reference: Name, gate: TheGate, caller: MayAdminister, response: Response
+) -> Mapping[str, Any]:
+    return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "grants", reference), response)
 
 
 @router.post("/people/{reference:path}/activate", status_code=202)
-async def activate_person(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
-    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "people", reference))
+async def activate_person(
+    reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response
+) -> Mapping[str, Any]:
+    return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "people", reference), response)
 
 
 @router.post("/agents/{reference:path}/activate", status_code=202)
-async def activate_agent(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
-    return await _propose(gate, caller, Wanted(ProposedAction.ACTIVATE, "agents", reference))
+async def activate_agent(
+    reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response
+) -> Mapping[str, Any]:
+    return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "agents", reference), response)
 
 
 @router.post("/stops/{reference}/lift", status_code=202)
-async def lift_stop(reference: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
+async def lift_stop(reference: Name, gate: TheGate, caller: MayAdminister, response: Response) -> Mapping[str, Any]:
     """Propose to lift a kill switch or an incident lock."""
-    return await _propose(gate, caller, Wanted(ProposedAction.LIFT, "stops", reference))
+    return await proposed(gate, caller, Wanted(ProposedAction.LIFT, "stops", reference), response)

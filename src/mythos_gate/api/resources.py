@@ -1,28 +1,40 @@
 """The registry over REST: every kind of record read, listed, created and changed alike."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, TheGate, may, read_only
+from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import Invalid, Unconditional
+from mythos_gate.errors import Invalid, NotPermitted, Unconditional
 from mythos_gate.registry import columns, proposals, resources
+from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.kind import Bad, Clock
 from mythos_gate.registry.proposals import Wanted
-from mythos_gate.registry.resources import Resource, Shown, Writer
-from mythos_gate.terms import ProposedAction
+from mythos_gate.registry.resources import Resource, Search
+from mythos_gate.registry.shown import Shown
+from mythos_gate.terms import Permission, ProposedAction
 
 router = APIRouter(prefix="/v1")
 
 
 def writer(gate: Gate, caller: Caller) -> Writer:
-    return Writer(caller, lambda permission: gate.permissions.has(caller, permission), datetime.now(UTC))
+    return Writer(caller, lambda permission: gate.permissions.has(caller, permission), gate.now)
+
+
+IfMatch = Annotated[str | None, Header()]
+
+
+def conditional(if_match: str | None) -> str:
+    """`Unconditional` without a condition (RFC 6585 3)."""
+    if if_match is None:
+        raise Unconditional("send If-Match with the ETag of what you read")
+    return if_match
 
 
 def tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
@@ -30,7 +42,7 @@ def tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
     return shown.members
 
 
-async def _proposed(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
+async def proposed(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
     """Accepted, and waiting for a second officer."""
     async with gate.registry.change("proposal_made", caller.id) as change:
         made = await proposals.propose(change, wanted, writer(gate, caller))
@@ -49,14 +61,15 @@ def _documented(resource: Resource, *, new: bool) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def _filters(resource: Resource, request: Request) -> dict[str, str]:
-    given = {name: value for name, value in request.query_params.items() if name not in {"limit", "cursor"}}
-    known = [name for name in resources.FILTERS if name in resource.shown]
+def _filters(resource: Resource, request: Request, now: datetime) -> dict[str, str]:
+    own = {"limit", "cursor", *_more_filters(resource)}
+    given = {name: value for name, value in request.query_params.items() if name not in own}
+    known = [name for name in (*resources.FILTERS, *_more_filters(resource)) if name in {*resource.shown, *own}]
     if unknown := given.keys() - set(known):
         raise Invalid(f"{', '.join(sorted(unknown))}: no such filter: use {', '.join(known) or 'none'}")
     if len(request.query_params.multi_items()) != len(request.query_params):
         raise Invalid("a parameter is there twice: send it once")
-    clock = Clock(datetime.now(UTC))
+    clock = Clock(now)
     for name, value in given.items():
         try:
             resource.shown[name].read(value, clock)
@@ -65,16 +78,47 @@ def _filters(resource: Resource, request: Request) -> dict[str, str]:
     return given
 
 
+def _more_filters(resource: Resource) -> list[str]:
+    """Those that are no member of the record."""
+    return ["expiring_within"] * bool(resource.expires) + ["country_group"] * (resource is resources.PERSON)
+
+
+async def _page(gate: Gate, resource: Resource, caller: Caller, search: Search) -> list[Shown]:
+    """Whose countries are in a group is read by compliance alone, and noted in the log."""
+    if search.country_group is None:
+        async with read_only(gate) as connection:
+            return await resources.page(connection, resource, caller, search)
+    if not gate.permissions.has(caller, Permission.ASSESS):
+        what = "country_group: this key may not ask by nationality"
+        raise NotPermitted(what, code="NATIONALITY_FIELD_FORBIDDEN")
+    async with reading(gate.registry.engine) as connection:
+        found = await resources.page(connection, resource, caller, search)
+    members = {"actor": caller.id, "country_group": search.country_group, "people": len(found)}
+    await gate.log.note("nationality_read", gate.now, members)
+    return found
+
+
+Within = Annotated[int | None, Query(ge=0, le=3650, description="days; where a record of this kind can expire")]
+Group = Annotated[str | None, Query(pattern="^([A-E](:[1-9])?|MO)$", description="people: of compliance alone")]
+
+
 def _add_reading(resource: Resource) -> None:
     MayRead = Annotated[Caller, Depends(may(resource.may_read))]  # noqa: N806  as in api.deps
 
     @router.get(f"/{resource.name}", operation_id=f"list_{resource.name}", tags=[resource.name])
     async def list_(
-        request: Request, gate: TheGate, caller: MayRead, limit: Limit = 100, cursor: Text | None = None
+        request: Request,
+        gate: TheGate,
+        caller: MayRead,
+        limit: Limit = 100,
+        cursor: Text | None = None,
+        expiring_within: Within = None,
+        country_group: Group = None,
     ) -> dict[str, Any]:
-        filters = _filters(resource, request)
-        async with read_only(gate) as connection:
-            found = await resources.page(connection, resource, caller, filters, cursor, limit + 1)
+        filters = _filters(resource, request, gate.now)
+        expiring = None if expiring_within is None else (gate.now, gate.now + timedelta(days=expiring_within))
+        search = Search(filters, cursor, limit + 1, expiring, country_group)
+        found = await _page(gate, resource, caller, search)
         return paged(found, limit, lambda shown: shown.id, lambda shown: shown.members)
 
     @router.get(f"/{resource.name}/{{reference:path}}", operation_id=f"read_{resource.name}", tags=[resource.name])
@@ -85,6 +129,7 @@ def _add_reading(resource: Resource) -> None:
 
 def _add_writing(resource: Resource) -> None:
     MayWrite = Annotated[Caller, Depends(may(resource.may_write))]  # noqa: N806
+    MayCreate = Annotated[Caller, Depends(may(resource.may_create))]  # noqa: N806
 
     @router.post(
         f"/{resource.name}",
@@ -93,11 +138,11 @@ def _add_writing(resource: Resource) -> None:
         operation_id=f"create_{resource.name}",
         tags=[resource.name],
     )
-    async def create(request: Request, gate: TheGate, caller: MayWrite, response: Response) -> Mapping[str, Any]:
+    async def create(request: Request, gate: TheGate, caller: MayCreate, response: Response) -> Mapping[str, Any]:
         members = await body.parsed(request)
         if resource.needs_second(members, new=True):
             wanted = Wanted(ProposedAction.CREATE, resource.name, members=members)
-            return await _proposed(gate, caller, wanted, response)
+            return await proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_created", caller.id) as change:
             shown = await resources.create(change, resource, members, writer(gate, caller))
         response.headers["Location"] = f"/v1/{resource.name}/{shown.id}"
@@ -115,16 +160,15 @@ def _add_writing(resource: Resource) -> None:
         gate: TheGate,
         caller: MayWrite,
         response: Response,
-        if_match: Annotated[str | None, Header()] = None,
+        if_match: IfMatch = None,
     ) -> Mapping[str, Any]:
-        if if_match is None:
-            raise Unconditional("send If-Match with the ETag of what you read")
+        condition = conditional(if_match)
         members = await body.parsed(request)
         if resource.needs_second(members, new=False):
-            wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, if_match)
-            return await _proposed(gate, caller, wanted, response)
+            wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, condition)
+            return await proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:
-            shown = await resources.alter(change, resource, reference, members, if_match, writer(gate, caller))
+            shown = await resources.alter(change, resource, reference, members, condition, writer(gate, caller))
         return tagged(shown, response)
 
 

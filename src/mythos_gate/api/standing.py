@@ -45,13 +45,13 @@ async def revoke_organization(organization: Name, gate: TheGate, caller: MaySusp
 @router.post("/grants/{grant}/suspend", openapi_extra=DOCUMENTED)
 async def suspend_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("grant_suspended", caller.id) as change:
-        return await standing.suspend_grant(change, grant, reason)
+        return await standing.suspend_grant(change, grant, reason, caller.authority_id)
 
 
 @router.post("/grants/{grant}/revoke", openapi_extra=DOCUMENTED)
 async def revoke_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("grant_revoked", caller.id) as change:
-        return await standing.revoke_grant(change, grant, reason)
+        return await standing.revoke_grant(change, grant, reason, caller.authority_id)
 
 
 @router.post("/people/{person:path}/suspend", openapi_extra=DOCUMENTED)

@@ -1,19 +1,23 @@
 """Stops over REST: kill switches and incident locks act at once; lifting one takes a second officer."""
 
-from datetime import UTC, datetime
-from typing import Any
+from operator import itemgetter
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadRegistry, MaySuspend, TheGate, read_only
-from mythos_gate.api.text import Text
+from mythos_gate.api.paging import Limit, paged
+from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import resources, stops
 from mythos_gate.registry.stops import STOPS
 from mythos_gate.terms import StopScope
 
 router = APIRouter(prefix="/v1", tags=["stops"])
+
+
+Lifted = Annotated[bool, Query(description="those that were lifted instead of those that stand")]
 
 
 class Stop(BaseModel):
@@ -30,8 +34,9 @@ async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[
     """Stop a model, an authority or everything, or lock an organization, a person or an endpoint."""
     wanted = body.shaped(Stop, await body.parsed(request)).model_dump(mode="json")
     async with gate.registry.change("stop_set", caller.id) as change:
+        await stops.permit(change.connection, wanted["scope"], wanted["target"], caller)
         there = "a stop of this target stands: nothing further is needed"
-        identifier = await resources.create_one(change, STOPS, wanted, datetime.now(UTC), there)
+        identifier = await resources.create_one(change, STOPS, wanted, gate.now, there)
         change.details |= {"stop": identifier, "scope": wanted["scope"]}
     return {"id": identifier, **wanted}
 
@@ -40,7 +45,21 @@ async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[
 async def list_stops(
     gate: TheGate,
     caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    lifted: Lifted = False,  # noqa: FBT002  a query parameter
+    limit: Limit = 100,
+    cursor: Text | None = None,
 ) -> dict[str, Any]:
-    """What stands, the oldest first."""
+    """What stands, or what was lifted."""
     async with read_only(gate) as connection:
-        return {"items": await stops.standing(connection), "next": None}
+        found = await stops.page(connection, lifted=lifted, after=cursor, limit=limit + 1)
+    return paged(found, limit, itemgetter("id"))
+
+
+@router.get("/stops/{stop}")
+async def read_stop(
+    stop: Name,
+    gate: TheGate,
+    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+) -> dict[str, Any]:
+    async with read_only(gate) as connection:
+        return await stops.read(connection, stop)

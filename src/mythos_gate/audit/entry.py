@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 
 VERSION = 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST = 65_535
 # What a prepared entry leaves open until it has its place; a registry entry's time as well (bump_revision).
 PLACE = ("n", "prev", "writer")
@@ -83,11 +84,12 @@ def timestamp(at: datetime) -> str:
 
 def uuid7(at: datetime, random: bytes) -> UUID:
     """RFC 9562 5.7 from a time and 10 random bytes."""
-    milliseconds = int(at.timestamp() * 1000)
+    # In whole numbers: a float of seconds is off by a microsecond in far years, and names the millisecond before.
+    milliseconds = (at - EPOCH) // timedelta(milliseconds=1)
     value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(random[:10], "big")
     return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
 
 
 def uuid7_time(identifier: UUID) -> datetime:
     """The millisecond that a UUIDv7 names."""
-    return datetime.fromtimestamp((identifier.int >> 80) / 1000, UTC)
+    return EPOCH + timedelta(milliseconds=identifier.int >> 80)

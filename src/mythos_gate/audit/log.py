@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -22,6 +22,8 @@ from mythos_gate.errors import NotRecorded
 T = TypeVar("T")
 TRIES = 3
 BATCH = 500
+NOTHING = 2**62  # a revision that never comes: nothing that the entry rests on can have changed since
+FAR = datetime.max.replace(tzinfo=UTC)
 
 # One snapshot: the guard's row sees the revision and the keys of the same instant, and the clock is read once.
 INSERT = """
@@ -168,6 +170,13 @@ class Committer:
         self._queue.append(waiting)
         self._wake.set()
         return await waiting.done
+
+    async def note(self, kind: str, at: datetime, members: Mapping[str, Any]) -> None:
+        """Record what changes nothing that decisions read, such as a read of nationality. `NotRecorded`."""
+        identifier = uuid7(at, secrets.token_bytes(10))
+        common = {"v": VERSION, "log": self._origin, "type": kind, "id": str(identifier), "at": timestamp(at)}
+        parts = template({**common, "salt": secrets.token_hex(16), **members}, PLACE)
+        await self.commit(Prepared(identifier, kind, at, parts, NOTHING, frozenset(), FAR))
 
     async def close(self) -> None:
         self._task.cancel()

@@ -34,6 +34,14 @@ class Caller:
     organization: str | None = None  # the slug of an organization administrator's one: nothing else is there for it
     organization_id: str | None = None
     is_service: bool = False
+    authority: str | None = None  # the slug of an officer's one: grants and directives of others are not there for it
+    authority_id: str | None = None
+    person: str | None = None  # `ORGANIZATION/EXTERNAL_ID`, where they are on record themselves
+
+    @property
+    def identity(self) -> str:
+        """The name under which they ask, approve and review: one natural person has one."""
+        return self.person or self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,9 @@ class Stored:
     organization: str | None = None
     organization_id: str | None = None
     is_service: bool = False
+    authority: str | None = None
+    authority_id: str | None = None
+    person: str | None = None
 
 
 def create() -> tuple[str, Presented]:
@@ -87,6 +98,9 @@ def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller
         stored.organization,
         stored.organization_id,
         stored.is_service,
+        stored.authority,
+        stored.authority_id,
+        stored.person,
     )
 
 

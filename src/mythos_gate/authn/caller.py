@@ -7,8 +7,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.authn.api_keys import Caller, Presented, Stored, verify
 from mythos_gate.tables import api_keys as keys
-from mythos_gate.tables import callers, organizations
+from mythos_gate.tables import authorities, callers, organizations, people
 
+home = organizations.alias()
+PERSON = (
+    select(home.c.slug + "/" + people.c.external_id)
+    .join_from(people, home)
+    .where(people.c.id == callers.c.person_id)
+    .scalar_subquery()
+)
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -18,11 +25,13 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         select(
             keys.c.id, keys.c.hash, callers.c.id.label("caller_id"), callers.c.name.label("caller_name"),
             callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
-            callers.c.organization_id, callers.c.kind, organizations.c.slug,
+            callers.c.organization_id, callers.c.kind, organizations.c.slug, callers.c.authority_id,
+            authorities.c.slug.label("authority"), PERSON.label("person"),
         )
         .select_from(keys)
         .join(callers)
         .outerjoin(organizations, organizations.c.id == callers.c.organization_id)
+        .outerjoin(authorities, authorities.c.id == callers.c.authority_id)
         .where(keys.c.id == presented.id)
     )  # fmt: skip
     row = (await connection.execute(query)).one_or_none()
@@ -39,5 +48,8 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         row.slug,
         row.organization_id,
         row.kind == "service",
+        row.authority,
+        row.authority_id,
+        row.person,
     )
     return verify(presented, stored, row.now)

@@ -6,8 +6,8 @@ import logging
 import re
 import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
@@ -20,7 +20,8 @@ from mythos_gate.audit.entry import PLACE, VERSION, template, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision import facts
+from mythos_gate.decision import eligibility, facts
+from mythos_gate.decision.eligibility import Eligibility
 from mythos_gate.decision.policy import BROKEN_GLASS, Decision, Policy, Reason
 from mythos_gate.decision.records import GUARD, Connection, Library, Loaded, load
 from mythos_gate.decision.request import Request
@@ -147,6 +148,14 @@ class Pdp:
         """Decide without an entry and without a claim."""
         return await self._in_time(ask, self._explain)
 
+    async def eligibility(self, people: Sequence[str]) -> list[Eligibility]:
+        """What each of these people's standing requests would be answered. `NotDecided`; nothing is recorded."""
+        with _undecided():
+            async with _reading(self._pool) as connection:
+                return await eligibility.of(
+                    connection, self._library, people, self._clock.displacement, self._clock.wall
+                )
+
     async def _in_time(self, ask: Ask, work: Callable[[Ask], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout_at(ask.received + self._deadline):
@@ -179,7 +188,7 @@ class Pdp:
         raise NotDecided("the records kept changing while the decision was being explained")
 
     async def _judge(self, ask: Ask, permission: Permission) -> _Judged:
-        try:
+        with _undecided():
             async with _reading(self._pool) as connection:
                 loaded = await load(
                     connection, self._library, ask.key.id, ask.request, self._clock.displacement, self._clock.wall
@@ -188,13 +197,6 @@ class Pdp:
             self._permissions.require(caller, permission)
             derived = facts.derive(loaded.records, ask.request, loaded.now)
             return _Judged(ask, caller, loaded, derived, loaded.policy.decide(derived.vector))
-        except GateError:
-            raise
-        except Exception as error:  # noqa: BLE001  whatever it was: there is no answer
-            # Where, never the message: it may hold what is on record about a person.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("a request could not be evaluated: %s\n%s", type(error).__name__, where)  # noqa: TRY400
-            raise NotDecided("the request could not be evaluated") from None
 
     def _answer(self, judged: _Judged) -> Answer:
         loaded = judged.loaded
@@ -280,6 +282,20 @@ class Pdp:
 
     def _digest(self, value: Any) -> str:
         return hmac.digest(self._digest_key, orjson.dumps(value, option=orjson.OPT_SORT_KEYS), "sha256").hex()
+
+
+@contextmanager
+def _undecided() -> Iterator[None]:
+    """Whatever goes wrong while something is evaluated: there is no answer."""
+    try:
+        yield
+    except GateError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever it was: there is no answer
+        # Where, never the message: it may hold what is on record about a person.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("a request could not be evaluated: %s\n%s", type(error).__name__, where)  # noqa: TRY400
+        raise NotDecided("the request could not be evaluated") from None
 
 
 @asynccontextmanager

@@ -57,6 +57,7 @@ class Reason:
     meaning: str
     subject_sees: str
     message: str
+    org_admin_sees: str
     how_to_fix: str
     fixer: str
 
@@ -127,6 +128,11 @@ class Policy:
         if facts["break_glass"] == "active":
             codes.append("BREAK_GLASS_NOT_PERMITTED")
         return Decision(reported[0].outcome, tuple(dict.fromkeys(codes)), cause, bypassed, rows)
+
+    def all_codes(self, decision: Decision) -> tuple[str, ...]:
+        """The codes of every row that denies, the reported ones first: the whole list of what to mend."""
+        matching = [row for row in self.rows if row.row in decision.rows and row.effect == "deny"]
+        return tuple(dict.fromkeys([*decision.codes, *codes_of(matching)]))
 
     def _sorted(self, rows: Iterable[Row]) -> list[Row]:
         return sorted(rows, key=lambda row: self._order[row.row])
@@ -253,6 +259,7 @@ def parse_reasons(reasons: str, messages: str) -> dict[str, Reason]:
             meaning=row["meaning"],
             subject_sees=row["subject_sees"],
             message=texts[row["subject_sees"]],
+            org_admin_sees=row["org_admin_sees"],
             how_to_fix=row["how_to_fix"],
             fixer=row["fixer"],
         )

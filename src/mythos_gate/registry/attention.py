@@ -18,17 +18,19 @@ FROM people p WHERE p.status = 'active' AND p.employment <> 'ended'
 UNION ALL SELECT a.expires_at, 'credential', 'agent', a.id, a.external_id, a.organization_id
 FROM agents a WHERE a.status = 'active'
 """
+# With an authority its own instruments alone.
 PROGRAMME = """
-UNION ALL SELECT g.not_after, 'grant', 'grant', g.id, g.reference, g.organization_id
-FROM grants g WHERE g.status = 'active'
+SELECT g.not_after AS due, 'grant' AS kind, 'grant' AS noun, g.id, g.reference AS name, g.organization_id
+FROM grants g WHERE g.status = 'active' AND (CAST(:authority AS text) IS NULL OR g.authority_id = :authority)
 UNION ALL SELECT d.ends_at, 'directive', 'directive', d.id, d.reference, NULL FROM directives d
+WHERE CAST(:authority AS text) IS NULL OR d.authority_id = :authority
 UNION ALL SELECT d.reviewed_at + CAST(:data_review AS interval), 'data_set', 'data_set', d.id, d.version, NULL
 FROM data_sets d JOIN programme ON data_set_id = d.id
 UNION ALL SELECT b.expires_at, 'break_glass_review', 'break_glass', b.id, b.incident, b.organization_id
 FROM break_glasses b WHERE b.reviewed_at IS NULL
 """
 ASSESSMENTS = """
-UNION ALL SELECT e.evidence_expires, 'evidence', 'person', p.id, p.external_id, p.organization_id
+SELECT e.evidence_expires, 'evidence', 'person', p.id, p.external_id, p.organization_id
 FROM export_assessments e JOIN people p ON p.id = e.person_id
 WHERE p.status = 'active' AND p.employment <> 'ended' AND e.us_person = 'no'
 """
@@ -38,14 +40,21 @@ async def due(
     connection: AsyncConnection,
     *,
     own: str | None,
+    authority: str | None,
     assessments: bool,
     since: datetime,
     until: datetime,
     after: tuple[datetime, str, str] | None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    """What falls due in [since, until), behind the given place; with `own`, of that organization's staff alone."""
-    parts = STAFF if own else STAFF + PROGRAMME + (ASSESSMENTS if assessments else "")
+    """What falls due in [since, until), behind the given place.
+
+    With `own` of that organization's staff alone, with `authority` of its instruments and the programme.
+    """
+    listed = (
+        [STAFF] if own else [PROGRAMME] if authority else [STAFF, PROGRAMME, *([ASSESSMENTS] if assessments else [])]
+    )
+    parts = " UNION ALL ".join(listed)
     query = (
         f"SELECT d.due, d.kind, d.noun, d.id, d.name, o.slug AS organization FROM ({parts}) d"  # noqa: S608
         " LEFT JOIN organizations o ON o.id = d.organization_id"
@@ -54,6 +63,15 @@ async def due(
     )
     place = dict(zip(("due", "kind", "id"), after or (since, "", ""), strict=True))
     found = await connection.execute(
-        text(query), {**place, "own": own, "since": since, "until": until, "limit": limit, "data_review": DATA_REVIEW}
+        text(query),
+        {
+            **place,
+            "own": own,
+            "authority": authority,
+            "since": since,
+            "until": until,
+            "limit": limit,
+            "data_review": DATA_REVIEW,
+        },
     )
     return [{**row, "due": timestamp(row["due"])} for row in found.mappings()]

@@ -1,10 +1,10 @@
 """Break-glass: an incident, its approvers, and how long it passes what may be passed."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Row, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
@@ -76,11 +76,13 @@ async def read(connection: AsyncConnection, identifier: str) -> Record:
     return found[0]
 
 
-async def approve(change: Change, identifier: str, by: str) -> None:
+async def approve(change: Change, identifier: str, by: str, now: datetime) -> None:
     """One more approver; it is active with two. `Conflict` for whoever opened it, for a second time, or when over."""
-    before = await _locked(change, identifier)
+    before = await _locked(change, identifier, now)
+    by = str(local(by, before.organization))
     if before.opened_by == by:
-        raise Conflict("whoever opened a break-glass does not approve it: two others must")
+        what = "whoever opened a break-glass does not approve it: two others must"
+        raise Conflict(what, code="SELF_APPROVAL_FORBIDDEN")
     if by in before.approvers:
         raise Conflict("you have approved this before: another approver must")
     if before.over:
@@ -88,30 +90,34 @@ async def approve(change: Change, identifier: str, by: str) -> None:
     await _set(change, identifier, approvers=[*before.approvers, by])
 
 
-async def close(change: Change, identifier: str) -> None:
+async def close(change: Change, identifier: str, now: datetime) -> None:
     """End it now. `Conflict` if it is over."""
-    if (await _locked(change, identifier)).over:
+    before = await _locked(change, identifier, now)
+    if before.over:
         raise Conflict("the break-glass is over: nothing further is possible")
     # Never before it began: it may have been opened within this very microsecond.
-    least = table.c.opened_at + timedelta(microseconds=1)
-    await _set(change, identifier, expires_at=func.greatest(func.clock_timestamp(), least))
+    await _set(change, identifier, expires_at=max(now, before.opened_at + timedelta(microseconds=1)))
 
 
-async def review(change: Change, identifier: str, by: str, found: str) -> None:
+async def review(change: Change, identifier: str, by: str, found: str, now: datetime) -> None:
     """What somebody other than the opener made of it, when it is over. `Conflict` otherwise."""
-    before = await _locked(change, identifier)
+    before = await _locked(change, identifier, now)
+    by = str(local(by, before.organization))
     if before.opened_by == by:
-        raise Conflict("whoever opened a break-glass does not review it: somebody else must")
+        what = "whoever opened a break-glass does not review it: somebody else must"
+        raise Conflict(what, code="SELF_APPROVAL_FORBIDDEN")
     if not before.over:
         raise Conflict("the break-glass is still open: close it first, or wait until it ends")
     if before.reviewed_by is not None:
         raise Conflict("the break-glass was reviewed before: nothing further is possible")
-    await _set(change, identifier, reviewed_by=by, reviewed_at=func.clock_timestamp(), review=found)
+    await _set(change, identifier, reviewed_by=by, reviewed_at=now, review=found)
 
 
-async def _locked(change: Change, identifier: str) -> Row[Any]:
-    query = select(table, (table.c.expires_at <= func.clock_timestamp()).label("over")).where(table.c.id == identifier)
-    row = (await change.connection.execute(query.with_for_update())).one_or_none()
+async def _locked(change: Change, identifier: str, now: datetime) -> Row[Any]:
+    over = (table.c.expires_at <= now).label("over")
+    named = tables.organizations.c.slug.label("organization")
+    query = select(table, over, named).join(tables.organizations).where(table.c.id == identifier)
+    row = (await change.connection.execute(query.with_for_update(of=table))).one_or_none()
     if row is None:
         raise NotFound("no such break-glass")
     return row

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Row, func, select, update
+from sqlalchemy import Column, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn import api_keys
 from mythos_gate.errors import Conflict, Invalid, NotFound
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import api_keys as keys
-from mythos_gate.tables import callers, models, organizations
+from mythos_gate.tables import authorities, callers, models, organizations, people
 from mythos_gate.terms import Role
 
 
@@ -34,6 +35,8 @@ class Scope:
     organization: str | None = None  # an organization administrator's own
     models: Sequence[str] | None = None  # what a gateway may ask about
     organizations: Sequence[str] | None = None
+    authority: str | None = None  # an officer's own
+    person: str | None = None  # who the caller is: `ORGANIZATION/EXTERNAL_ID`
 
 
 async def create_key(
@@ -72,12 +75,30 @@ async def _confined(connection: AsyncConnection, scope: Scope, roles: Sequence[s
         raise Invalid("an org_admin has one organization and no other role, and nobody else has one")
     if Role.GATEWAY not in roles and (scope.models or scope.organizations):
         raise Invalid("only a gateway is confined to models and organizations")
-    own = None if scope.organization is None else (await _ids(connection, organizations.c.slug, [scope.organization]))
+    if (Role.OFFICER in roles) != (scope.authority is not None) or (Role.OFFICER in roles and len(roles) > 1):
+        raise Invalid("an officer has one authority and no other role, and nobody else has one")
     return {
-        "organization_id": own and own[0],
+        "organization_id": scope.organization and await _id(connection, organizations.c.slug, scope.organization),
         "models": scope.models and await _ids(connection, models.c.id, scope.models),
         "organizations": scope.organizations and await _ids(connection, organizations.c.slug, scope.organizations),
+        "authority_id": scope.authority and await _id(connection, authorities.c.slug, scope.authority),
+        "person_id": scope.person and await _person(connection, scope.person),
     }
+
+
+async def _person(connection: AsyncConnection, reference: str) -> str:
+    query = (
+        select(people.c.id).join(organizations).where(organizations.c.slug + "/" + people.c.external_id == reference)
+    )
+    found: str | None = (await connection.execute(query)).scalar_one_or_none()
+    if found is None:
+        raise Invalid(f"{reference}: not on record: give ORGANIZATION/EXTERNAL_ID of a person")
+    return found
+
+
+async def _id(connection: AsyncConnection, names: Column[str], wanted: str) -> str:
+    [found] = await _ids(connection, names, [wanted])
+    return found
 
 
 async def _ids(connection: AsyncConnection, names: Column[str], wanted: Sequence[str]) -> list[str]:
@@ -107,12 +128,12 @@ async def live_keys_of(connection: AsyncConnection, name: str) -> list[str]:
     return list(found.scalars())
 
 
-async def list_keys(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Every key with its caller, newest first; never a hash."""
-    query = (
-        select(keys.c.id, callers.c.name, callers.c.kind, callers.c.roles, keys.c.created_at, keys.c.expires_at)
-        .add_columns(keys.c.revoked_at)
-        .join(callers)
-        .order_by(keys.c.created_at.desc())
-    )
-    return (await connection.execute(query)).all()
+async def page(connection: AsyncConnection, after: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
+    """Keys in the order of their ids, each with its caller; never a hash."""
+    columns = (keys.c.id, callers.c.name, callers.c.kind, callers.c.roles)
+    query = select(*columns, *(keys.c[name] for name in TIMES)).join(callers).where(keys.c.id > (after or ""))
+    found = await connection.execute(query.order_by(keys.c.id).limit(limit))
+    return [{**row, **{name: row[name] and timestamp(row[name]) for name in TIMES}} for row in found.mappings()]
+
+
+TIMES = ("created_at", "expires_at", "revoked_at")

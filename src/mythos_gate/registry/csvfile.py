@@ -89,14 +89,16 @@ def _header(records: Iterator[tuple[int, list[str]]], kind: Kind, problems: Prob
     line, cells = next(records, (1, []))
     cells = _cut(cells, 1 + max((at for at, cell in enumerate(cells) if cell.strip()), default=-1))
     names = [_column_name(cell) for cell in cells]
-    listed = ", ".join(kind.columns)
+    listed = ", ".join(kind.names)
     if not set(names) & set(kind.columns):
         # Its cells may be somebody's data: none is shown.
         problems.add(line, None, "the first line does not name the columns", f"begin with a header line: {listed}")
         problems.end()
     for at, (name, cell) in enumerate(zip(names, cells, strict=True)):
-        if name not in kind.columns:
-            near = get_close_matches(name, kind.columns, 1, 0.5)
+        if name in kind.refused:
+            problems.add(line, name, "this column is not yours to assert", "remove it: others do")
+        elif name not in kind.columns:
+            near = get_close_matches(name, kind.names, 1, 0.5)
             remedy = f"did you mean {near[0]}?" if near else f"the columns are {listed}"
             problems.add(line, None, "is no column of this file", remedy, cell.strip() or "(empty)")
         elif name in names[:at]:

@@ -245,6 +245,10 @@ class Plan:
         new = {**old, **values}
         if "status_reason" in old and new["status"] != old["status"]:
             new["status_reason"] = None  # it was the other status's
+        for column in [each for each in new if each.endswith("_text")]:
+            country = column.removesuffix("_text")
+            if new[country] == old[country]:
+                new[column] = old[column]  # the same country written otherwise is no change
         differing = frozenset(column for column in new if new[column] != old[column])
         if differing:
             self.updates[differing].append(new)
@@ -360,7 +364,8 @@ def _check(kind: Kind, rows: list[Row], plans: list[Plan], problems: Problems) -
         after: dict[str, list[Record]] = {part.table.name: [] for part in kind.parts}
         for plan in plans:
             after[plan.part.table.name] += plan.after.get(row.line, [])
-        for column, what, remedy in kind.check(row, plans[0].before.get(row.line), after):
+        before = next(plan for plan in plans if plan.part.when(row)).before.get(row.line)
+        for column, what, remedy in kind.check(row, before, after):
             shown = None if kind.columns[column].private else row.texts.get(column)
             problems.add(row.line, column, what, remedy, shown)
 

@@ -191,10 +191,16 @@ class Kind:
     tidy: Callable[[Row], None] | None = None
     check: Callable[[Row, Record | None, After], Findings] | None = None  # the record before, and all after
     after: Callable[[Change, Written], Awaitable[None]] | None = None
+    refused: frozenset[str] = frozenset()  # columns that whoever sends this file may not assert
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that a file may have."""
+        return [name for name in self.columns if name not in self.refused]
 
     def must_have(self, name: str) -> bool:
         column = self.columns[name]
-        return name in self.key or (column.required and column.default is None)
+        return (name in self.key or column.required) and column.default is None
 
 
 def fill(line: int, texts: dict[str, str], kind: Kind, clock: Clock, problems: Problems) -> Row:
@@ -212,6 +218,9 @@ def fill(line: int, texts: dict[str, str], kind: Kind, clock: Clock, problems: P
             row.cells[name] = value
         elif not column.keeps:
             row.cells[name] = column.default
+    for name in kind.key:
+        if name not in texts and kind.columns[name].default is not None:
+            row.cells[name] = kind.columns[name].default
     if kind.tidy and row.sound:
         kind.tidy(row)
     return row

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import RowMapping, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mythos_gate import tables
@@ -17,6 +17,7 @@ from mythos_gate.registry.columns import (
     day,
     email,
     flag,
+    label,
     many,
     name,
     one_of,
@@ -29,7 +30,9 @@ from mythos_gate.registry.kind import After, Bad, Clock, Column, Country, Findin
 from mythos_gate.registry.nationality import commit
 from mythos_gate.terms import Employment, NationalityKind, Permission, PersonStatus, UsBasis, UsPerson
 
-# What compliance alone may see.
+# What compliance alone may see: the members, and their tables.
+ASSESSMENT = frozenset({"us_person", "us_basis", "citizenships", "permanent_residencies", "evidence_expires"})
+OBLIGATIONS = ("training_expires", "acceptable_use", "technology_control_plan")
 APART = (tables.export_assessments, tables.nationality_records)
 
 
@@ -72,19 +75,19 @@ def _approvals(row: Row) -> list[Record] | None:
     return None if approvals is None else [{"person_id": row.id, "approver": each} for each in approvals]
 
 
-async def approve(change: Change, person: str, approver_id: str) -> None:
-    """One approver's own word. `Conflict` for whoever requested, and for a second time."""
-    await _not_by_requester(change, person, approver_id)
-    given = insert(tables.approvals).values(person_id=person, approver=approver_id).on_conflict_do_nothing()
+async def approve(change: Change, person: str, by: str) -> None:
+    """One approver's own word. `Conflict` for whoever requested, for the person, and for a second time."""
+    name = await _another(change, person, by)
+    given = insert(tables.approvals).values(person_id=person, approver=name).on_conflict_do_nothing()
     if (await change.connection.execute(given.returning(tables.approvals.c.approver))).one_or_none() is None:
         raise Conflict("you have approved this person before: another approver must")
     change.details |= {"person": person}
 
 
-async def review(change: Change, person: str, reviewer: str, due: datetime) -> None:
+async def review(change: Change, person: str, by: str, due: datetime, now: datetime) -> None:
     """Access is still needed; the next review is due then. `Conflict` for whoever requested, and for the past."""
-    await _not_by_requester(change, person, reviewer)
-    if due <= datetime.now(UTC):
+    await _another(change, person, by)
+    if due <= now:
         raise Conflict("the next review would be overdue at once: give a time to come")
     await change.connection.execute(update(tables.people).where(tables.people.c.id == person).values(review_due=due))
     change.details |= {"person": person}
@@ -92,19 +95,29 @@ async def review(change: Change, person: str, reviewer: str, due: datetime) -> N
 
 async def release_seats(change: Change, person: str) -> None:
     """Free the person's places under every cap; the next allow takes them again."""
-    await change.connection.execute(_of(person))
+    await _locked(change, person)
     await seats.release(change.connection, [person])
     change.details |= {"person": person}
 
 
-def _of(person: str) -> Select[str | None]:
-    locked = select(tables.people.c.requested_by).where(tables.people.c.id == person)
-    return locked.with_for_update(key_share=True)
+async def _locked(change: Change, person: str) -> RowMapping:
+    query = (
+        select(tables.people.c.requested_by, tables.people.c.external_id, tables.organizations.c.slug)
+        .join(tables.organizations)
+        .where(tables.people.c.id == person)
+    )
+    locked = query.with_for_update(key_share=True, of=tables.people)
+    return (await change.connection.execute(locked)).mappings().one()
 
 
-async def _not_by_requester(change: Change, person: str, by: str) -> None:
-    if (await change.connection.execute(_of(person))).scalar_one() == by:
-        raise Conflict("whoever requested access for a person neither approves nor reviews it: somebody else must")
+async def _another(change: Change, person: str, by: str) -> str:
+    """The name of somebody who neither requested access nor would have it, as approvals of this person keep it."""
+    row = await _locked(change, person)
+    name = str(local(by, row["slug"]))
+    if name in {row["requested_by"], row["external_id"]}:
+        what = "whoever requested access for a person, or is that person, neither approves nor reviews it"
+        raise Conflict(f"{what}: somebody else must", code="SELF_APPROVAL_FORBIDDEN")
+    return name
 
 
 # --- nationality ----------------------------------------------------------------------------------------------
@@ -179,12 +192,13 @@ PEOPLE = Kind(
         "citizenships": Column(many(nationality), default=[], private=True),
         "permanent_residencies": Column(many(nationality), default=[], private=True),
         "evidence_expires": Column(time, private=True),
-        "training_expires": Column(time, by=Permission.REVIEW),
-        "acceptable_use": Column(flag, default=False, by=Permission.REVIEW),
-        "technology_control_plan": Column(flag, default=False, by=Permission.REVIEW),
+        "training_expires": Column(time, by=ENROL),
+        "acceptable_use": Column(flag, default=False, by=ENROL),
+        "technology_control_plan": Column(flag, default=False, by=ENROL),
+        "obligations_evidence": Column(label, by=ENROL),
         "approvals": Column(many(approver), default=[]),
-        "requested_by": Column(approver, by=Permission.REVIEW),
-        "review_due": Column(time, by=Permission.REVIEW),
+        "requested_by": Column(approver),
+        "review_due": Column(time),
     },
     key=("organization", "external_id"),
     parts=(

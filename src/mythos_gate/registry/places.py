@@ -77,10 +77,10 @@ async def check(change: Change, concerned: Iterable[str], *, cap: bool = False) 
             )
 
 
-async def usage(connection: AsyncConnection, authority: str, at: datetime) -> Usage:
-    """What was taken at an instant. `NotFound` if there was no such authority then."""
+async def usage(connection: AsyncConnection, authority: str, at: datetime, own: str | None = None) -> Usage:
+    """What was taken at an instant. `NotFound` if there was no such authority then, or with `own` for any other."""
     row = (await connection.execute(CAP_THEN, {"authority": authority, "at": at})).one_or_none()
-    if row is None:
+    if row is None or own not in {None, row.id}:
         raise NotFound("no such authority at that time")
     found = await connection.execute(GRANTS_THEN, {"authority": row.id, "at": at})
     return Usage(row.organization_cap, row.organizations, [Seats(**grant) for grant in found.mappings()])

@@ -5,18 +5,48 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, func, insert, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
-from mythos_gate.registry import resources, standing, stops
+from mythos_gate.registry import assessments, jurisdictions, ownership, resources, screenings, standing, stops
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.resources import Resource, Writer
-from mythos_gate.tables import proposals
-from mythos_gate.terms import ProposalState, ProposedAction
+from mythos_gate.registry.delegation import Writer
+from mythos_gate.tables import authorities, proposals
+from mythos_gate.terms import Permission, ProposalState, ProposedAction
 
 BY_NAME = {resource.name: resource for resource in resources.RESOURCES}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What proposals can be about: its noun, and who may make and confirm them."""
+
+    noun: str
+    by: Permission = Permission.ADMINISTER
+
+
+SUBJECTS = {
+    **{
+        resource.name: Subject(resource.noun, Permission.RUN_PROGRAMME if resource.is_staff else resource.may_write)
+        for resource in resources.RESOURCES
+    },
+    "stops": Subject("stop"),
+    "ownerships": Subject("ownership"),
+    "data_sets": Subject("data_set", Permission.RUN_PROGRAMME),
+    "assessments": Subject("assessment", Permission.ASSESS),
+    "screenings": Subject("screening", Permission.SCREEN),
+}
+DONE = {
+    ProposedAction.CREATE: "created",
+    ProposedAction.CHANGE: "changed",
+    ProposedAction.ACTIVATE: "activated",
+    ProposedAction.LIFT: "lifted",
+    ProposedAction.REPLACE: "replaced",
+    ProposedAction.ADJUDICATE: "adjudicated",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,46 +60,93 @@ class Wanted:
     etag: str | None = None
 
     @property
-    def noun(self) -> str:
-        return "stop" if self.resource == "stops" else BY_NAME[self.resource].noun
+    def subject(self) -> Subject:
+        return SUBJECTS[self.resource]
 
     @property
     def type(self) -> str:
         """Of the log entry that tells that it was done."""
-        ending = {"create": "created", "change": "changed", "activate": "activated", "lift": "lifted"}[self.action]
-        return f"{self.noun}_{ending}"
+        return f"{self.subject.noun}_{DONE[self.action]}"
 
 
 async def propose(change: Change, wanted: Wanted, writer: Writer) -> dict[str, Any]:
     """Tried out and undone, so that what cannot be done is told at once; then kept until somebody else decides."""
     wanted = await _bound(change, wanted, writer)
+    authority = await _permitted(change.connection, wanted, writer)
     trial = await change.connection.begin_nested()
     await _do(change, wanted, writer)
     await trial.rollback()
     identifier = f"prp_{uuid.uuid4().hex}"
     members = dict(wanted.members or {})
+    apart = wanted.resource == "assessments"
     await change.connection.execute(
         insert(proposals).values(
             id=identifier,
             action=wanted.action,
             resource=wanted.resource,
             reference=wanted.reference,
-            members=members,
+            members={} if apart else members,
             etag=wanted.etag,
             proposed_by=writer.caller.id,
+            authority_id=authority,
         )
     )
+    if apart:
+        await assessments.keep(change.connection, identifier, members)
     change.details.clear()
     change.details |= {"proposal": identifier, "proposed": wanted.type, "members": sorted(members)}
-    return await read(change.connection, identifier)
+    return await read(change.connection, identifier, writer.caller)
 
 
 async def _bound(change: Change, wanted: Wanted, writer: Writer) -> Wanted:
     """Tied to the record as it is now: by its id, and by its tag where `*` was given."""
-    if wanted.action not in {ProposedAction.CHANGE, ProposedAction.ACTIVATE}:
-        return wanted
-    found = await resources.read(change.connection, _resource(wanted), wanted.reference or "", writer.caller)
+    connection, caller, reference = change.connection, writer.caller, wanted.reference or ""
+    match wanted.resource, wanted.action:
+        case "assessments", _:
+            found = await assessments.read(connection, reference, caller)
+        case "ownerships", _:
+            found = await ownership.read(connection, reference)
+        case _, ProposedAction.CHANGE | ProposedAction.ACTIVATE if wanted.resource in BY_NAME:
+            found = await resources.read(connection, BY_NAME[wanted.resource], reference, caller)
+        case _:
+            return wanted
     return replace(wanted, reference=found.id, etag=found.etag if wanted.etag == "*" else wanted.etag)
+
+
+# Whose a record is: only officers of this authority decide, and compliance.
+AUTHORITY_OF = {
+    "authorities": "SELECT id FROM authorities WHERE id = :reference",
+    "models": "SELECT authority_id FROM models WHERE id = :reference",
+    "grants": "SELECT authority_id FROM grants WHERE id = :reference",
+    "directives": "SELECT authority_id FROM directives WHERE id = :reference",
+    "stops": "SELECT coalesce(s.authority_id, m.authority_id) FROM stops s LEFT JOIN models m ON m.id = s.model_id"
+    " WHERE s.id = :reference",
+}
+EVERYTHING = "SELECT EXISTS (SELECT FROM stops WHERE id = :reference AND scope = 'everything')"
+
+
+async def _permitted(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> str | None:
+    """The authority concerned, if any. `NotPermitted` unless this writer may decide."""
+    if not writer.may(wanted.subject.by):
+        raise NotPermitted(f"this key may not decide about a {wanted.subject.noun.replace('_', ' ')}")
+    authority = await _authority(connection, wanted)
+    own, reference = writer.caller.authority_id, {"reference": wanted.reference}
+    if own and (
+        authority not in {None, own}
+        or (wanted.resource == "stops" and (await connection.execute(text(EVERYTHING), reference)).scalar_one())
+    ):
+        raise NotPermitted(f"this {wanted.subject.noun} is not of the authority of this key")
+    return authority
+
+
+async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
+    if wanted.action == ProposedAction.CREATE:
+        named = select(authorities.c.id).where(authorities.c.slug == str((wanted.members or {}).get("authority")))
+        return (await connection.execute(named)).scalar_one_or_none()
+    if wanted.resource not in AUTHORITY_OF:
+        return None
+    found = await connection.execute(text(AUTHORITY_OF[wanted.resource]), {"reference": wanted.reference})
+    return found.scalar_one_or_none()
 
 
 async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:
@@ -77,29 +154,29 @@ async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, 
 
     `NotPermitted` for who proposed it, `Conflict` if it is decided, `Outdated` if the record was changed since.
     """
-    row = await _open(change, identifier)
+    row, wanted = await _open(change, identifier, writer)
     if writer.caller.is_service:
-        raise NotPermitted("a service cannot confirm: a second officer must")
+        raise NotPermitted("a service cannot confirm: a second officer must", code="APPROVER_NOT_QUALIFIED")
     if row["proposed_by"] == writer.caller.id:
-        raise NotPermitted("whoever proposed this cannot confirm it: a second officer must")
-    wanted = Wanted(row["action"], row["resource"], row["reference"], row["members"], row["etag"])
+        what = "whoever proposed this cannot confirm it: a second officer must"
+        raise NotPermitted(what, code="SELF_APPROVAL_FORBIDDEN")
     change.type = wanted.type
     await _do(change, wanted, writer)
     await _decide(change, identifier, ProposalState.CONFIRMED, writer)
     change.details |= {"proposal": identifier, "proposed_by": row["proposed_by"]}
-    return await read(change.connection, identifier)
+    return await read(change.connection, identifier, writer.caller)
 
 
 async def withdraw(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:
     """By whoever proposed it, or by another officer who refuses."""
-    await _open(change, identifier)
+    await _open(change, identifier, writer)
     await _decide(change, identifier, ProposalState.WITHDRAWN, writer)
     change.details |= {"proposal": identifier}
-    return await read(change.connection, identifier)
+    return await read(change.connection, identifier, writer.caller)
 
 
-async def read(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
-    query = select(proposals).where(proposals.c.id == identifier)
+async def read(connection: AsyncConnection, identifier: str, caller: Caller) -> dict[str, Any]:
+    query = select(proposals).where(proposals.c.id == identifier, _visible(caller))
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound("no such proposal")
@@ -107,39 +184,58 @@ async def read(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
 
 
 async def page(
-    connection: AsyncConnection, state: ProposalState | None, after: str | None, limit: int
+    connection: AsyncConnection, state: ProposalState | None, after: str | None, limit: int, caller: Caller
 ) -> Sequence[dict[str, Any]]:
     """In the order of their ids, behind the given one."""
-    query = select(proposals).where(proposals.c.id > (after or "")).order_by(proposals.c.id).limit(limit)
+    query = select(proposals).where(proposals.c.id > (after or ""), _visible(caller))
+    query = query.order_by(proposals.c.id).limit(limit)
     rows = await connection.execute(query if state is None else query.where(proposals.c.state == state))
     return [_shown(row) for row in rows.mappings()]
 
 
+def _visible(caller: Caller) -> ColumnElement[bool]:
+    """An officer sees what concerns the own authority, or no authority in particular."""
+    if caller.authority_id is None:
+        return true()
+    return (proposals.c.authority_id == caller.authority_id) | proposals.c.authority_id.is_(None)
+
+
 async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
-    reference, members = wanted.reference or "", wanted.members or {}
-    match wanted.action:
-        case ProposedAction.CREATE:
-            await resources.create(change, _resource(wanted), members, writer)
-        case ProposedAction.CHANGE:
-            await resources.alter(change, _resource(wanted), reference, members, wanted.etag or "", writer)
-        case ProposedAction.ACTIVATE:
+    reference, members, etag = wanted.reference or "", wanted.members or {}, wanted.etag or ""
+    match wanted.resource, wanted.action:
+        case "assessments", _:
+            await assessments.replace(change, reference, members, etag, writer)
+        case "ownerships", _:
+            organization = await ownership.settle(change, reference, etag)
+            if rows := ownership.rows(organization, members):
+                await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
+        case "screenings", _:
+            await screenings.adjudicate(change, members, writer)
+        case "data_sets", _:
+            await jurisdictions.activate(change, reference, members)
+        case _, ProposedAction.CREATE:
+            await resources.create(change, BY_NAME[wanted.resource], members, writer)
+        case _, ProposedAction.CHANGE:
+            await resources.alter(change, BY_NAME[wanted.resource], reference, members, etag, writer)
+        case _, ProposedAction.ACTIVATE:
             await standing.activate(change, wanted.resource, reference)
-        case ProposedAction.LIFT:
+        case _, ProposedAction.LIFT:
             await stops.lift(change, reference)
 
 
-def _resource(wanted: Wanted) -> Resource:
-    return BY_NAME[wanted.resource]
-
-
-async def _open(change: Change, identifier: str) -> Mapping[str, Any]:
-    query = select(proposals).where(proposals.c.id == identifier).with_for_update()
+async def _open(change: Change, identifier: str, writer: Writer) -> tuple[Mapping[str, Any], Wanted]:
+    """What is undecided, and this writer may decide. `NotFound`, `NotPermitted` or `Conflict`."""
+    query = select(proposals).where(proposals.c.id == identifier, _visible(writer.caller)).with_for_update()
     row = (await change.connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound("no such proposal")
+    wanted = Wanted(ProposedAction(row["action"]), row["resource"], row["reference"], row["members"], row["etag"])
+    await _permitted(change.connection, wanted, writer)
     if row["state"] != ProposalState.PROPOSED:
         raise Conflict(f"the proposal is {row['state']}: nothing further is possible")
-    return {**row, "action": ProposedAction(row["action"])}
+    if wanted.resource == "assessments":
+        wanted = replace(wanted, members=await assessments.kept(change.connection, identifier))
+    return dict(row), wanted
 
 
 async def _decide(change: Change, identifier: str, state: ProposalState, writer: Writer) -> None:

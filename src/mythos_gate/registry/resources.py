@@ -1,32 +1,32 @@
 """Records one at a time: read, listed, created and changed, by the same fields and checks as in a file."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted, Outdated
+from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted
 from mythos_gate.registry import columns, imports
 from mythos_gate.registry.agents import AGENTS
 from mythos_gate.registry.authorities import AUTHORITIES, MODELS
 from mythos_gate.registry.change import Change
+from mythos_gate.registry.delegation import ANEW, HAS_LEFT, Writer, narrowed
 from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.endpoints import ENDPOINTS
 from mythos_gate.registry.grants import GRANTS
 from mythos_gate.registry.kind import Bad, Clock, Column, InvalidFile, Kind, Problems, Row, fill, unique
 from mythos_gate.registry.organizations import ORGANIZATIONS
-from mythos_gate.registry.people import PEOPLE
+from mythos_gate.registry.people import ASSESSMENT, PEOPLE
+from mythos_gate.registry.shown import Shown
+from mythos_gate.registry.switches import SWITCHES
 from mythos_gate.terms import Permission
 
 PREPARED = ("draft", "prospect")  # what gives access to nobody
-ASSESSMENT = frozenset({"us_person", "us_basis", "citizenships", "permanent_residencies", "evidence_expires"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,20 @@ class Resource:
     noun: str
     may_read: Permission = Permission.READ_REGISTRY
     may_write: Permission = Permission.ADMINISTER
+    may_create: Permission = Permission.ADMINISTER
     apart: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
     widens: bool = False  # whether a change may give access to somebody, and so needs a second officer
+    narrows: Mapping[str, Any] = field(default_factory=dict)  # what only takes access away, and so does not
+    confined: bool = False  # whether an officer sees the own authority's alone
+    expires: tuple[str, ...] = ()  # the table's columns by which `expiring_within` finds records
 
     def needs_second(self, members: Mapping[str, Any], *, new: bool) -> bool:
         """What is new gives nobody access before it is in force: a directive takes access away at once."""
-        status = str(members.get("status") or "").strip().lower()
-        return status not in {"", *PREPARED} and not self.is_staff if new else self.widens
+        if new:
+            status = str(members.get("status") or "").strip().lower()
+            return status not in {"", *PREPARED} and not self.is_staff
+        return self.widens and not (members and members.items() <= self.narrows.items())
 
     @property
     def name(self) -> str:
@@ -65,21 +71,30 @@ class Resource:
         return self.may_read == Permission.READ_STAFF
 
 
-def _staff(kind: Kind, noun: str, apart: frozenset[str] = frozenset(), fixed: frozenset[str] = frozenset()) -> Resource:
+def _staff(kind: Kind, noun: str, **more: Any) -> Resource:
     """Of one organization, whose administrators enrol them."""
-    return Resource(kind, noun, Permission.READ_STAFF, Permission.ENROL, apart, fixed)
+    return Resource(kind, noun, Permission.READ_STAFF, Permission.ENROL, Permission.ENROL, **more)
 
 
-PERSON = _staff(PEOPLE, "person", apart=ASSESSMENT, fixed=frozenset({"approvals", "requested_by", "review_due"}))
+PROGRAMME = Permission.RUN_PROGRAMME
+PERSON = _staff(
+    PEOPLE,
+    "person",
+    apart=ASSESSMENT,
+    fixed=frozenset({"approvals", "requested_by", "review_due"}),
+    expires=("training_expires", "review_due"),
+)
+ORGANIZATION = Resource(ORGANIZATIONS, "organization", widens=True, narrows={"ownership_change_pending": True})
 RESOURCES = (
-    Resource(AUTHORITIES, "authority", widens=True),
+    Resource(AUTHORITIES, "authority", may_create=PROGRAMME, widens=True),
     Resource(MODELS, "model", widens=True),
-    Resource(ORGANIZATIONS, "organization", widens=True),
-    Resource(GRANTS, "grant", widens=True),
-    Resource(DIRECTIVES, "directive", widens=True),
+    ORGANIZATION,
+    Resource(GRANTS, "grant", widens=True, confined=True, expires=("not_after",)),
+    Resource(DIRECTIVES, "directive", widens=True, confined=True, expires=("ends_at",)),
     PERSON,
-    _staff(AGENTS, "agent"),
+    _staff(AGENTS, "agent", expires=("expires_at",)),
     _staff(ENDPOINTS, "endpoint"),
+    Resource(SWITCHES, "switch", may_write=PROGRAMME, may_create=PROGRAMME, widens=True),
 )
 FILTERS = ("organization", "authority", "model", "sponsor", "status")
 
@@ -101,22 +116,6 @@ LISTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A record as it is on record, and the tag that changes with it."""
-
-    members: Mapping[str, Any]
-
-    @property
-    def id(self) -> str:
-        return str(self.members["id"])
-
-    @property
-    def etag(self) -> str:
-        digest = sha256(orjson.dumps(dict(self.members), option=orjson.OPT_SORT_KEYS)).hexdigest()
-        return f'"{digest[:32]}"'
-
-
 async def read(connection: AsyncConnection, resource: Resource, reference: str, caller: Caller) -> Shown:
     """By the gate's id or by name (`ORGANIZATION/EXTERNAL_ID`, a slug). `NotFound`, also for what is another's."""
     table, (organization, slash, name) = resource.kind.parts[0].table, reference.partition("/")
@@ -133,20 +132,45 @@ async def read(connection: AsyncConnection, resource: Resource, reference: str, 
     return found[0]
 
 
-async def page(
-    connection: AsyncConnection,
-    resource: Resource,
-    caller: Caller,
-    filters: Mapping[str, str],
-    after: str | None,
-    limit: int,
-) -> list[Shown]:
-    """Records in the order of their ids, behind the given one."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which records of a kind, in the order of their ids: `filters` by member, behind `after`."""
+
+    filters: Mapping[str, str] = field(default_factory=dict)
+    after: str | None = None
+    limit: int = 1_000
+    expiring: tuple[datetime, datetime] | None = None  # what ends in [from, until)
+    country_group: str | None = None  # people with a country in this group; only compliance's connection can read it
+
+
+# Citizenships and permanent residencies of today, by the data set in force.
+IN_GROUP = """EXISTS (SELECT FROM nationality_records r JOIN programme ON true
+  JOIN jurisdictions j ON j.data_set_id = programme.data_set_id AND j.code = r.country
+  LEFT JOIN jurisdictions h ON h.data_set_id = j.data_set_id AND h.code = j.inherits
+  WHERE r.person_id = t.id AND (r.ended IS NULL OR r.ended > CAST(now() AT TIME ZONE 'UTC' AS date))
+  AND (:country_group = ANY (coalesce(h.groups, j.groups)) OR :country_group = r.country))"""
+
+
+async def page(connection: AsyncConnection, resource: Resource, caller: Caller, search: Search) -> list[Shown]:
+    """What is found, as this caller may see it."""
     conditions = ["t.id > :after"]
-    for name in filters:
+    for name in search.filters:
         column = resource.shown[name]
         conditions.append(_is(str(column.to or ""), column.into or name, name))
-    values = {**filters, "after": after or "", "limit": limit}
+    if search.expiring:
+        ends = (f"(t.{column} >= :expiring_from AND t.{column} < :expiring_until)" for column in resource.expires)
+        conditions.append(f"({' OR '.join(ends)})")
+    if search.country_group:
+        conditions.append(IN_GROUP)
+    since, until = search.expiring or (None, None)
+    values = {
+        **search.filters,
+        "after": search.after or "",
+        "limit": search.limit,
+        "expiring_from": since,
+        "expiring_until": until,
+        "country_group": search.country_group,
+    }
     return await _select(connection, resource, caller, f"{' AND '.join(conditions)} ORDER BY t.id LIMIT :limit", values)
 
 
@@ -164,8 +188,11 @@ async def _select(
 ) -> list[Shown]:
     shown = ", ".join(f'{_expression(name, column)} AS "{name}"' for name, column in resource.shown.items())
     own = "t.organization_id = :own AND " if caller.organization_id else ""
+    if caller.authority_id and resource.confined:
+        own += "t.authority_id = :own_authority AND "
     query = f"SELECT t.id, {shown} FROM {resource.kind.parts[0].table.name} t WHERE {own}{end}"  # noqa: S608
-    rows = await connection.execute(text(query), {**values, "own": caller.organization_id})
+    named = {"own": caller.organization_id, "own_authority": caller.authority_id}
+    rows = await connection.execute(text(query), {**values, **named})
     return [Shown({name: _wire(value) for name, value in row.items()}) for row in rows.mappings()]
 
 
@@ -181,15 +208,6 @@ def _wire(value: Any) -> Any:
 # --- writing --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Who writes, what of it, and when."""
-
-    caller: Caller
-    may: Callable[[Permission], bool]
-    now: datetime
-
-
 async def create(change: Change, resource: Resource, members: Mapping[str, Any], writer: Writer) -> Shown:
     """A new record. `Invalid`, `NotPermitted`, or `Conflict` if one of this name is on record."""
     values = dict(members)
@@ -197,10 +215,10 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
         values.setdefault("organization", writer.caller.organization)
     _permit(resource, values, writer, new=True)
     if "requested_by" in resource.shown:
-        values.setdefault("requested_by", writer.caller.id)
+        values.setdefault("requested_by", writer.caller.identity)
     _complete(resource, values)
     there = f"a {resource.noun} of this name is on record: change it instead"
-    identifier = await create_one(change, resource.kind, values, writer.now, there)
+    identifier = await create_one(change, narrowed(resource.kind, writer), values, writer.now, there)
     return await _written(change, resource, identifier, members, writer)
 
 
@@ -217,23 +235,26 @@ async def alter(
     await change.connection.execute(text(lock), {"id": identifier})
     before = await read(change.connection, resource, identifier, writer.caller)
     if before.members.get("employment") == "ended" and "employment" in members:
-        raise Conflict("the person has left: nothing further is possible, register anew who comes back")
-    if not {before.etag, "*"} & {each.strip() for each in etag.split(",")}:
-        raise Outdated(f"the {resource.noun} was changed since: read it again")
-    _permit(resource, members, writer, new=False)
+        raise Conflict(f"{HAS_LEFT}: nothing further is possible, {ANEW}")
+    before.require(etag, resource.noun)
     named = {name: before.members[name] for name in resource.kind.key}
-    await take_one(change, resource.kind, named | dict(members), writer.now)
+    _permit(resource, members, writer, new=False, authority=before.members.get("authority"))
+    await take_one(change, narrowed(resource.kind, writer), named | dict(members), writer.now)
     return await _written(change, resource, identifier, members, writer)
 
 
-def _permit(resource: Resource, members: Mapping[str, Any], writer: Writer, *, new: bool) -> None:
+def _permit(
+    resource: Resource, members: Mapping[str, Any], writer: Writer, *, new: bool, authority: str | None = None
+) -> None:
+    """`authority`: the one whose record it is, where that is on record."""
     settable = resource.settable(new=new)
     if not members:
         raise Invalid(f"the object is empty: the members of a {resource.noun} here are {', '.join(settable)}")
     for name in members:
         if name not in settable:
             if name in resource.kind.columns:
-                raise Invalid(f"{name}: is not set here")
+                forbidden = "NATIONALITY_FIELD_FORBIDDEN" if name in ASSESSMENT and writer.caller.organization else None
+                raise Invalid(f"{name}: is not set here", code=forbidden)
             # Somebody's data may stand where a name should: it is not shown.
             raise Invalid(f"one of the members is none of a {resource.noun}: they are {', '.join(settable)}")
         if not writer.may(settable[name].by):
@@ -242,6 +263,9 @@ def _permit(resource: Resource, members: Mapping[str, Any], writer: Writer, *, n
     own = writer.caller.organization
     if resource.is_staff and own and members.get("organization", own) != own:
         raise NotPermitted("organization: this key may not assert it")
+    officer_of = writer.caller.authority
+    if officer_of and "authority" in resource.kind.columns and (authority or members.get("authority")) != officer_of:
+        raise NotPermitted("authority: this key may not assert it")
 
 
 def _complete(resource: Resource, members: Mapping[str, Any]) -> None:

@@ -1,8 +1,21 @@
 """Screenings: what a provider found about a person, or, without one, about the organization itself."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mythos_gate import tables
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.errors import Conflict, NotFound, NotPermitted
+from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import label, name, one_of, slug, time
-from mythos_gate.registry.kind import Column, Kind, Part, Row
+from mythos_gate.registry.delegation import Writer
+from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
+from mythos_gate.registry.people import local
 from mythos_gate.terms import ScreeningStatus
 
 
@@ -29,3 +42,82 @@ SCREENINGS = Kind(
         Part(tables.person_screenings, key=("person_id",), when=_of_person),
     ),
 )
+
+# --- one by one -----------------------------------------------------------------------------------------------
+
+HITS = frozenset({ScreeningStatus.PENDING, ScreeningStatus.TRUE_MATCH})
+WAITS = "a hit is on record that nobody has adjudicated"
+
+
+def _hit_stays(_: Row, before: Record | None, after: After) -> Findings:
+    """A provider reports hits and renews what was adjudicated; that a hit was none is said by an adjudicator."""
+    [found] = after["person_screenings"] + after["organization_screenings"]
+    was = before and before["status"]
+    if found["status"] in {ScreeningStatus.CLEAR, ScreeningStatus.FALSE_POSITIVE} and was in HITS:
+        yield "status", WAITS, "adjudicate it: POST /v1/screenings/adjudicate"
+    elif found["status"] == ScreeningStatus.FALSE_POSITIVE and was != ScreeningStatus.FALSE_POSITIVE:
+        yield "status", "is an adjudicator's word", "record the hit as pending, then POST /v1/screenings/adjudicate"
+
+
+RECORDING = replace(SCREENINGS, check=_hit_stays)
+SHOWN = """
+SELECT o.slug AS organization, p.external_id AS person, s.status, s.screened_at, s.list_version,
+       o.slug || '/' || coalesce(p.external_id, '') AS place
+FROM (SELECT organization_id, NULL AS person_id, status, screened_at, list_version FROM organization_screenings
+      UNION ALL SELECT p.organization_id, p.id, s.status, s.screened_at, s.list_version
+      FROM person_screenings s JOIN people p ON p.id = s.person_id) s
+JOIN organizations o ON o.id = s.organization_id LEFT JOIN people p ON p.id = s.person_id
+WHERE (CAST(:organization AS text) IS NULL OR o.slug = :organization)
+  AND (CAST(:person AS text) IS NULL OR p.external_id = :person)
+  AND (CAST(:status AS text) IS NULL OR s.status = :status)
+  AND (CAST(:before AS timestamptz) IS NULL OR s.screened_at < :before OR s.screened_at IS NULL)
+  AND o.slug || '/' || coalesce(p.external_id, '') > :after
+ORDER BY place LIMIT :limit
+"""
+
+
+async def page(
+    connection: AsyncConnection,
+    *,
+    organization: str | None,
+    person: str | None,
+    status: ScreeningStatus | None,
+    before: datetime | None,
+    after: str | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Results by name, behind the given place; an organization's own has no person. `before`: screened earlier."""
+    values = {"organization": organization, "person": person, "status": status, "before": before}
+    found = await connection.execute(text(SHOWN), {**values, "after": after or "", "limit": limit})
+    return [{**row, "screened_at": row["screened_at"] and timestamp(row["screened_at"])} for row in found.mappings()]
+
+
+HIT = {
+    "organization_screenings": "SELECT s.status, s.organization_id AS id, CAST(NULL AS text) AS requested_by"
+    " FROM organization_screenings s JOIN organizations o ON o.id = s.organization_id"
+    " WHERE o.slug = :organization FOR UPDATE OF s",
+    "person_screenings": "SELECT s.status, s.person_id AS id, p.requested_by FROM person_screenings s"
+    " JOIN people p ON p.id = s.person_id JOIN organizations o ON o.id = p.organization_id"
+    " WHERE o.slug = :organization AND p.external_id = :person FOR UPDATE OF s",
+}
+
+
+async def adjudicate(change: Change, members: Mapping[str, Any], writer: Writer) -> None:
+    """What a hit was: `false_positive` or `true_match`, under the adjudicator's own name.
+
+    `NotPermitted` for who requested access for the person, or is it; `NotFound`; `Conflict` if there is no hit.
+    """
+    organization, person = members["organization"], members.get("person")
+    table = tables.organization_screenings if person is None else tables.person_screenings
+    named = {"organization": organization, "person": person}
+    found = (await change.connection.execute(text(HIT[table.name]), named)).one_or_none()
+    if found is None:
+        raise NotFound("no screening of that name")
+    if local(writer.caller.identity, organization) in {found.requested_by, person}:
+        what = "whoever requested access for a person, or is that person, does not adjudicate"
+        raise NotPermitted(f"{what}: somebody else must", code="ADJUDICATOR_CONFLICT")
+    if found.status not in HITS or found.status == members["status"]:
+        raise Conflict(f"the screening is {found.status} and cannot become {members['status']}: no hit waits")
+    [key] = table.primary_key
+    await change.connection.execute(update(table).where(key == found.id).values(status=members["status"]))
+    change.details |= {"organization" if person is None else "person": found.id}

@@ -85,12 +85,13 @@ async def revoke_organization(change: Change, reference: str, reason: str | None
     return await _set(change, ORGANIZATION, _by_slug(reference), "terminated", reason)
 
 
-async def suspend_grant(change: Change, identifier: str, reason: str | None) -> Standing:
-    return await _set(change, GRANT, tables.grants.c.id == identifier, "suspended", reason)
+async def suspend_grant(change: Change, identifier: str, reason: str | None, own: str | None = None) -> Standing:
+    """With `own`, none of another authority."""
+    return await _set(change, GRANT, _by_id(identifier, own), "suspended", reason)
 
 
-async def revoke_grant(change: Change, identifier: str, reason: str | None) -> Standing:
-    return await _set(change, GRANT, tables.grants.c.id == identifier, "revoked", reason)
+async def revoke_grant(change: Change, identifier: str, reason: str | None, own: str | None = None) -> Standing:
+    return await _set(change, GRANT, _by_id(identifier, own), "revoked", reason)
 
 
 async def suspend_person(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
@@ -133,6 +134,11 @@ async def activate(change: Change, resource: str, reference: str) -> Standing:
         authority = select(tables.grants.c.authority_id).where(tables.grants.c.id == standing.id)
         await places.check(change, (await change.connection.execute(authority)).scalars())
     return standing
+
+
+def _by_id(identifier: str, own: str | None) -> ColumnElement[bool]:
+    grants = tables.grants.c
+    return (grants.id == identifier) & (true() if own is None else grants.authority_id == own)
 
 
 def _by_slug(reference: str) -> ColumnElement[bool]:

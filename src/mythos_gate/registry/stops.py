@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.errors import Conflict, NotFound, NotPermitted
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import flag, label, one_of, reference
 from mythos_gate.registry.kind import After, Clock, Column, Findings, Kind, Part, Record, Row
@@ -53,20 +54,52 @@ def _check(row: Row, __: Record | None, after: After) -> Findings:
         yield "incident", "must not be empty", "an incident lock names its incident"
 
 
-STANDING = text(
+SHOWN = text(
     "SELECT s.id, s.scope, coalesce(a.slug, s.model_id, o.slug, po.slug || '/' || p.external_id,"
-    " eo.slug || '/' || e.external_id) AS target, s.incident, s.created_at AS since FROM stops s"
+    " eo.slug || '/' || e.external_id) AS target, s.incident, s.created_at AS since, s.lifted_at"
+    " FROM stops s"
     " LEFT JOIN authorities a ON a.id = s.authority_id LEFT JOIN organizations o ON o.id = s.organization_id"
     " LEFT JOIN people p ON p.id = s.person_id LEFT JOIN organizations po ON po.id = p.organization_id"
     " LEFT JOIN endpoints e ON e.id = s.endpoint_id LEFT JOIN organizations eo ON eo.id = e.organization_id"
-    " WHERE s.lifted_at IS NULL ORDER BY s.created_at, s.id"
+    " WHERE (CAST(:only AS text) = s.id OR CAST(:only AS text) IS NULL AND (s.lifted_at IS NOT NULL) = :lifted)"
+    " AND s.id > :after ORDER BY s.id LIMIT :limit"
+)
+# Whose a kill switch is: an authority's own, or that of a model's authority.
+CONCERNED = text(
+    "SELECT id FROM authorities WHERE :scope = 'authority' AND slug = :target"
+    " UNION ALL SELECT authority_id FROM models WHERE :scope = 'model' AND id = :target"
 )
 
 
-async def standing(connection: AsyncConnection) -> list[dict[str, Any]]:
-    """The stops that stand, each with the name of its target."""
-    found = (await connection.execute(STANDING)).mappings()
-    return [{**row, "since": timestamp(row["since"])} for row in found]
+async def page(
+    connection: AsyncConnection,
+    *,
+    lifted: bool = False,
+    after: str | None = None,
+    limit: int = 1,
+    only: str | None = None,
+) -> list[dict[str, Any]]:
+    """Stops in the order of their ids, each with the name of its target."""
+    values = {"lifted": lifted, "after": after or "", "limit": limit, "only": only}
+    found = (await connection.execute(SHOWN, values)).mappings()
+    return [{**row, **{name: row[name] and timestamp(row[name]) for name in ("since", "lifted_at")}} for row in found]
+
+
+async def read(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
+    """`NotFound` if there is none."""
+    found = await page(connection, only=identifier)
+    if not found:
+        raise NotFound("no such stop")
+    return found[0]
+
+
+async def permit(connection: AsyncConnection, scope: str, target: str | None, caller: Caller) -> None:
+    """Any officer locks for an incident; a kill switch is of the authority concerned. `NotPermitted`."""
+    if caller.authority_id is None or scope in LOCKS:
+        return
+    concerned = (await connection.execute(CONCERNED, {"scope": scope, "target": target})).scalar_one_or_none()
+    if concerned != caller.authority_id:
+        raise NotPermitted("target: this key may stop only its own authority and that authority's models")
 
 
 async def lift(change: Change, identifier: str) -> None:

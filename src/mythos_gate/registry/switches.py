@@ -20,6 +20,6 @@ SWITCHES = Kind(
         "until": Column(time, into="ends_at"),
     },
     key=("name", "from"),
-    parts=(Part(tables.switches, key=("name", "starts_at")),),
+    parts=(Part(tables.switches, key=("name", "starts_at"), prefix="swi_"),),
     check=_check,
 )

@@ -1,0 +1,73 @@
+"""Assessments over REST: US-person status and nationality, of compliance alone; two officers assert them."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from mythos_gate.api import body
+from mythos_gate.api.deps import Gate, MayAssess, TheGate, reading
+from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged, writer
+from mythos_gate.api.text import Name, Text
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.registry import assessments
+from mythos_gate.registry.proposals import Wanted
+from mythos_gate.terms import ProposedAction, UsBasis, UsPerson
+
+router = APIRouter(prefix="/v1/people/{person:path}/assessment", tags=["assessments"])
+
+
+class Held(BaseModel):
+    """A citizenship or permanent residency. Any text is a country; one that is not known denies."""
+
+    model_config = ConfigDict(extra="forbid")
+    country: Text
+    acquired: date | None = None
+    ended: date | None = None
+
+
+class Assessment(BaseModel):
+    """All that is on record. Records are kept only of people who are not US persons."""
+
+    model_config = ConfigDict(extra="forbid")
+    us_person: UsPerson
+    us_basis: UsBasis | None = None
+    evidence_expires: AwareDatetime | None = None
+    citizenships: list[Held] = []
+    permanent_residencies: list[Held] = []
+
+
+@router.get("")
+async def read_assessment(person: Name, gate: TheGate, caller: MayAssess, response: Response) -> Mapping[str, Any]:
+    """What is in force, and what waits for a second officer. Reading it is noted in the log."""
+    async with reading(gate.registry.engine) as connection:
+        found = await assessments.read(connection, person, caller)
+        waiting = await assessments.proposed(connection, found.id)
+    await _note(gate, caller, found.id)
+    return {**tagged(found, response), "proposed": waiting}
+
+
+@router.put("", status_code=202, openapi_extra=body.documented(Assessment))
+async def replace_assessment(
+    person: Name, request: Request, gate: TheGate, caller: MayAssess, response: Response, if_match: IfMatch = None
+) -> Mapping[str, Any]:
+    """Propose what is on record from now on; until another officer confirms it, it counts for nothing."""
+    condition = conditional(if_match)
+    members = body.shaped(Assessment, await body.parsed(request)).model_dump(mode="json")
+    wanted = Wanted(ProposedAction.REPLACE, "assessments", person, members, condition)
+    return await proposed(gate, caller, wanted, response)
+
+
+@router.post("/withdraw")
+async def withdraw_assessment(person: Name, gate: TheGate, caller: MayAssess) -> dict[str, str]:
+    """The status counts as unknown at once; one officer suffices."""
+    async with gate.registry.change("assessment_withdrawn", caller.id) as change:
+        await assessments.withdraw(change, person, writer(gate, caller))
+        identifier = str(change.details["person"])
+    return {"id": identifier, "us_person": UsPerson.UNKNOWN}
+
+
+async def _note(gate: Gate, caller: Caller, person: str) -> None:
+    await gate.log.note("nationality_read", gate.now, {"actor": caller.id, "person": person})

@@ -1,0 +1,63 @@
+"""Delegation: what an organization's administrator may assert of the own staff, and the rules for them alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.registry.kind import After, Bad, Clock, Findings, Kind, Parser, Record, Row
+from mythos_gate.registry.people import OBLIGATIONS
+from mythos_gate.terms import Employment, Permission
+
+HAS_LEFT = "the person has left"
+ANEW = "register anew who comes back"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes, what of it, and when."""
+
+    caller: Caller
+    may: Callable[[Permission], bool]
+    now: datetime
+
+
+def narrowed(kind: Kind, writer: Writer) -> Kind:
+    """The kind as this writer may assert it; for whoever is of no organization as it is."""
+    own = writer.caller.organization
+    if own is None:
+        return kind
+    columns = dict(kind.columns)
+    columns["organization"] = replace(columns["organization"], parse=_only(own), required=False, default=own)
+    refused = frozenset(name for name, column in columns.items() if not writer.may(column.by))
+    if "requested_by" in columns:
+        columns["requested_by"] = replace(columns["requested_by"], default=writer.caller.identity)
+    check = _people(kind) if kind.name == "people" else kind.check
+    return replace(kind, columns=columns, refused=refused, check=check)
+
+
+def _only(own: str) -> Parser:
+    def parse(value: str, _: Clock) -> str:
+        # Whether another organization exists is not told.
+        if value != own:
+            raise Bad("is not the organization of this key", "leave the column out, or empty")
+        return value
+
+    return parse
+
+
+def _people(kind: Kind) -> Callable[[Row, Record | None, After], Findings]:
+    def check(row: Row, before: Record | None, after: After) -> Findings:
+        if kind.check:
+            yield from kind.check(row, before, after)
+        [person] = after["people"]
+        if before and before["employment"] == Employment.ENDED != person["employment"]:
+            yield "employment", HAS_LEFT, f"{ANEW}, under another external id"
+        old = before or dict.fromkeys(OBLIGATIONS)
+        if any(person[name] and person[name] != old[name] for name in OBLIGATIONS if name in row.cells) and (
+            row.get("obligations_evidence") is None
+        ):
+            what = "must say where training and signatures are on file"
+            yield "obligations_evidence", what, "give a reference, such as a course record's number"
+
+    return check

@@ -1,0 +1,78 @@
+"""Onboarding: an organization's own list, imported and exported by whoever may enrol."""
+
+import asyncio
+import csv
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.registry import csvfile, imports, resources
+from mythos_gate.registry.change import Change
+from mythos_gate.registry.delegation import Writer, narrowed
+from mythos_gate.registry.imports import Summary
+from mythos_gate.registry.kind import Clock, InvalidFile, Kind, Problems
+from mythos_gate.registry.people import ASSESSMENT
+from mythos_gate.registry.resources import Resource, Search
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A CSV file in UTF-8, and how many records it has."""
+
+    data: bytes
+    rows: int
+
+
+async def take(change: Change, resource: Resource, data: bytes, writer: Writer) -> Summary:
+    """Make the registry what the file says. `InvalidFile` with all of its problems, or `Conflict`."""
+    kind = _own(resource, writer)
+    problems = Problems(kind)
+    try:
+        # In a thread: a large file must not keep the loop from a kill switch.
+        rows = await asyncio.to_thread(csvfile.read, data, kind, Clock(writer.now), problems)
+        await imports.lock(change.connection)
+        outcome = await imports.take(change, kind, rows, problems)
+    except InvalidFile as error:
+        if any(each.column in ASSESSMENT for each in error.problems):
+            error.code = "NATIONALITY_FIELD_FORBIDDEN"
+        raise
+    return imports.report(change, outcome.summary(kind.name, len(rows)))
+
+
+async def export(connection: AsyncConnection, resource: Resource, organization: str, writer: Writer) -> Exported:
+    """The columns that this writer may import again, one record a line."""
+    names = _own(resource, writer).names
+    out = io.StringIO()
+    table = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\r\n")
+    table.writeheader()
+    rows, after = 0, None
+    while True:
+        search = Search({"organization": organization}, after)
+        found = await resources.page(connection, resource, writer.caller, search)
+        table.writerows({name: _cell(value) for name, value in shown.members.items()} for shown in found)
+        rows += len(found)
+        if len(found) < search.limit:
+            return Exported(out.getvalue().encode(), rows)
+        after = found[-1].id
+
+
+def _own(resource: Resource, writer: Writer) -> Kind:
+    """What may be set here one by one may be set in a file; a status has routes of its own."""
+    settable = {*resource.settable(new=False), *resource.kind.key}
+    kind = narrowed(resource.kind, writer)
+    refused = kind.refused | {name for name in kind.columns if name not in settable}
+    return replace(kind, refused=refused)
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ";".join(value)
+        case _:
+            return str(value)

@@ -1,0 +1,295 @@
+"""Every route that writes leaves one entry; no answer that an administrator can get tells what is not theirs."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from mythos_gate.terms import Role
+from tests.api.test_data_sets import embargo
+from tests.api.test_resources import CHANGES, NEW, Rest
+from tests.api.test_routes import declared
+from tests.service import question
+from tests.test_conventions import PUBLIC, _routes
+
+pytestmark = pytest.mark.anyio
+# A decision's entry may come with that of a seat (tests/api/test_evaluation.py); a dry run has none.
+DECIDING = {"/access/v1/evaluation", "/v1/explain"}
+ANY = {"If-Match": "*"}
+
+
+class World:
+    """Two officers, and what a request needs to be there before it."""
+
+    def __init__(self, service, one, two, admin):
+        self.service, self.one, self.two, self.admin = service, one, two, admin
+
+    async def id(self, statement):
+        ((found,),) = self.service.sql(statement)
+        return found
+
+    async def made(self, rest, method, path, members=None, **headers):
+        answer = await rest(method, path, members, **headers)
+        assert answer.status_code < 300, answer.text
+        return answer.json()["id"]
+
+    async def suspended(self, path):
+        await self.made(self.one, "POST", f"{path}/suspend")
+
+    async def glass(self, approved=0):
+        opening = {"organization": "acme", "incident": "I-1", "hours": 1}
+        opened = await self.made(self.one, "POST", "break-glass", opening)
+        for rest in (self.two,)[:approved]:
+            await self.made(rest, "POST", f"break-glass/{opened}/approve")
+        return opened
+
+    async def proposal(self):
+        return await self.made(self.one, "PATCH", "organizations/acme", {"sector": "energy"}, **ANY)
+
+
+@pytest.fixture
+async def world(service):
+    one, two = [Rest(service, await service.key(Role.COMPLIANCE)) for _ in range(2)]
+    admin = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme", person="acme/us"))
+    return World(service, one, two, admin)
+
+
+# --- every write, with what it needs ----------------------------------------------------------------------------
+
+
+async def _organization(world):
+    return "organizations/acme/activate", await world.suspended("organizations/acme")
+
+
+async def _grant(world, step):
+    grant = await world.id("SELECT id FROM grants WHERE reference = 'V-1'")
+    if step == "activate":
+        await world.suspended(f"grants/{grant}")
+    return f"grants/{grant}/{step}", None
+
+
+async def _stop(world):
+    return f"stops/{await world.made(world.one, 'POST', 'stops', {'scope': 'everything'})}/lift", None
+
+
+async def _changed(world, name):
+    identifier = await world.made(world.one, "POST", name, NEW[name])
+    return f"{name}/{identifier}", CHANGES[name]
+
+
+async def _data_set(world):
+    in_force = await world.id("SELECT data_set_id FROM programme")
+    return f"data-sets/{in_force}/activate", {"reviewed_at": world.service.now.isoformat()}
+
+
+async def _hit(world):
+    await world.service.load(screenings="organization,person,status\nacme,us,pending\n")
+    return "screenings/adjudicate", {"organization": "acme", "person": "us", "status": "true_match"}
+
+
+async def _closed(world):
+    glass = await world.glass()
+    await world.made(world.one, "POST", f"break-glass/{glass}/close")
+    return f"break-glass/{glass}/review", {"review": "nothing was found"}
+
+
+async def _key(world):
+    await world.service.key(Role.COMPLIANCE)
+    return f"keys/{await world.id('SELECT id FROM api_keys ORDER BY created_at DESC LIMIT 1')}/revoke", None
+
+
+async def _leaver(world):
+    assert (await world.service.ask(question("acme/us", country="DE"))).json()["decision"] is True
+    return "people/acme/us/release-seats", None
+
+
+def _plain(path, members=None):
+    async def prepare(_):
+        return path, members
+
+    return prepare
+
+
+def _activated(path):
+    async def prepare(world):
+        return f"{path}/activate", await world.suspended(path)
+
+    return prepare
+
+
+def _proposed(step):
+    async def prepare(world):
+        return f"proposals/{await world.proposal()}/{step}", None
+
+    return prepare
+
+
+def _glass(step, by="one"):
+    async def prepare(world):
+        return f"break-glass/{await world.glass()}/{step}", None
+
+    prepare.by = by  # type: ignore[attr-defined]
+    return prepare
+
+
+def _of(function, *arguments):
+    async def prepare(world):
+        return await function(world, *arguments)
+
+    return prepare
+
+
+CSV = {
+    "people": "external_id,employment,organization\nx,employee,acme\n",
+    "agents": "external_id,sponsor,organization\nx,us,acme\n",
+    "endpoints": "external_id,organization\nx,acme\n",
+}
+WRITES = {
+    **{("POST", f"/v1/{name}"): _plain(name, members) for name, members in NEW.items()},
+    **{("PATCH", f"/v1/{name}/{{reference}}"): _of(_changed, name) for name in NEW},
+    **{("POST", f"/v1/{name}/import"): _plain(f"{name}/import", text) for name, text in CSV.items()},
+    ("POST", "/v1/organizations/{organization}/suspend"): _plain("organizations/acme/suspend"),
+    ("POST", "/v1/organizations/{organization}/revoke"): _plain("organizations/acme/revoke"),
+    ("POST", "/v1/organizations/{reference}/activate"): _organization,
+    ("PUT", "/v1/organizations/{organization}/ownership"): _plain("organizations/acme/ownership", {"owners": []}),
+    **{("POST", f"/v1/grants/{{grant}}/{step}"): _of(_grant, step) for step in ("suspend", "revoke")},
+    ("POST", "/v1/grants/{reference}/activate"): _of(_grant, "activate"),
+    **{("POST", f"/v1/people/{{person}}/{step}"): _plain(f"people/acme/ca/{step}") for step in ("suspend", "revoke")},
+    ("POST", "/v1/people/{reference}/activate"): _activated("people/acme/ca"),
+    ("POST", "/v1/people/{person}/approve"): _plain("people/acme/ca/approve"),
+    ("POST", "/v1/people/{person}/review"): _plain("people/acme/ca/review", {"due": "2030-01-01T00:00:00Z"}),
+    ("POST", "/v1/people/{person}/release-seats"): _leaver,
+    ("PUT", "/v1/people/{person}/assessment"): _plain("people/acme/ca/assessment", {"us_person": "unknown"}),
+    ("POST", "/v1/people/{person}/assessment/withdraw"): _plain("people/acme/ca/assessment/withdraw"),
+    **{("POST", f"/v1/agents/{{agent}}/{step}"): _plain(f"agents/acme/bot/{step}") for step in ("suspend", "revoke")},
+    ("POST", "/v1/agents/{reference}/activate"): _activated("agents/acme/bot"),
+    ("POST", "/v1/endpoints/{endpoint}/revoke"): _plain("endpoints/acme/ep-1/revoke"),
+    ("POST", "/v1/proposals/{proposal}/confirm"): _proposed("confirm"),
+    ("POST", "/v1/proposals/{proposal}/withdraw"): _proposed("withdraw"),
+    ("POST", "/v1/stops"): _plain("stops", {"scope": "model", "target": "mythos-5"}),
+    ("POST", "/v1/stops/{reference}/lift"): _stop,
+    ("POST", "/v1/break-glass"): _plain("break-glass", {"organization": "acme", "incident": "I-2", "hours": 1}),
+    ("POST", "/v1/break-glass/{identifier}/approve"): _glass("approve"),
+    ("POST", "/v1/break-glass/{identifier}/close"): _glass("close"),
+    ("POST", "/v1/break-glass/{identifier}/review"): _closed,
+    ("POST", "/v1/screenings"): _plain(
+        "screenings", {"items": [{"organization": "acme", "person": "us", "status": "incomplete"}]}
+    ),
+    ("POST", "/v1/screenings/adjudicate"): _hit,
+    ("POST", "/v1/data-sets"): _plain("data-sets?version=x", embargo("CA")),
+    ("POST", "/v1/data-sets/{identifier}/activate"): _data_set,
+    ("POST", "/v1/keys/{key}/revoke"): _key,
+}
+# The second officer's, because the first has prepared it.
+BY_TWO = {
+    route
+    for route in WRITES
+    if route[1].endswith(("/confirm", "break-glass/{identifier}/approve", "identifier}/review"))
+}
+
+
+def routes():
+    return {
+        (method, re.sub(r":path}", "}", route.path)): declared(route)
+        for route in _routes()
+        if route.path not in PUBLIC
+        for method in route.methods or ()
+    }
+
+
+def test_every_route_that_writes_is_tried():
+    writing = {(method, path) for method, path in routes() if method != "GET" and path not in DECIDING}
+    assert writing == WRITES.keys()
+
+
+async def send(rest, method, path, members):
+    if isinstance(members, str):
+        headers = rest.headers | {"Content-Type": "text/csv"}
+        return await rest.client.request(method, f"/v1/{path}", content=members, headers=headers)
+    return await rest(method, path, members, **(ANY if method in {"PUT", "PATCH"} else {}))
+
+
+@pytest.mark.parametrize("route", WRITES, ids=" ".join)
+async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route):
+    method, _ = route
+    path, members = await WRITES[route](world)
+    rest = world.two if route in BY_TWO else world.one
+    before = len(await world.service.entries())
+    nobody: dict[str, str] = {}
+    for headers, status in ((nobody, 401), (world.service.authorization(Role.AUDITOR), 403)):
+        assert (await send(Rest(world.service, headers), method, path, members)).status_code == status
+    assert len(await world.service.entries()) == before
+    done = await send(rest, method, path, members)
+    assert done.status_code in {200, 201, 202}, done.text
+    written = (await world.service.entries())[before:]
+    assert len(written) == 1, [entry["body"]["type"] for entry in written]
+    assert written[0]["body"]["actor"] == await world.id(
+        f"SELECT caller_id FROM api_keys WHERE id = '{rest.headers['Authorization'].split('_')[1]}'"
+    )
+
+
+# --- every answer to an administrator ---------------------------------------------------------------------------
+
+MARKS = ("UTOPIA", "1977", "LIST-77", "Grey Holding", "Parent Marker", "SECTOR-77", "V-1", "G-1")
+WORDS = (
+    "us_person", "us_basis", "citizenship", "residenc", "nationalit", "evidence_expires", "screening", "screened",
+    "ownership", "parent_", "_match", "foreign", "presence", "true_match",
+)  # fmt: skip
+READS = {
+    "/v1/people": ["people", "people?organization=other", "people?expiring_within=365"],
+    "/v1/people/{reference}": ["people/acme/ca", "people/other/them"],
+    "/v1/people/export": ["people/export", "people/export?organization=other"],
+    "/v1/people/{person}/eligibility": ["people/acme/ca/eligibility", "people/acme/us/eligibility"],
+    "/v1/eligibility": ["eligibility", "eligibility?reason=CITIZENSHIP_EMBARGOED", "eligibility?status=not_eligible"],
+    "/v1/agents": ["agents"],
+    "/v1/agents/{reference}": ["agents/acme/bot"],
+    "/v1/agents/export": ["agents/export"],
+    "/v1/endpoints": ["endpoints"],
+    "/v1/endpoints/{reference}": ["endpoints/acme/ep-1"],
+    "/v1/endpoints/export": ["endpoints/export"],
+    "/v1/attention": ["attention?within=3650"],
+}
+
+
+async def test_no_answer_to_an_administrator_tells_what_is_not_theirs(world):
+    service, admin = world.service, world.admin
+    await service.load(
+        organizations="organization,name,status,parent_name,parent_country,sector\nacme,Acme,active,Parent Marker,US,SECTOR-77\n",
+        people="organization,external_id,employment,work_country,us_person,citizenships,evidence_expires\n"
+        "acme,ca,employee,DE,no,UTOPIA@1977-07-07,2027-07-07\nother,them,employee,US,unknown,,\n",
+        ownerships="organization,owner,percent\nacme,Grey Holding,60\n",
+        screenings="organization,person,status,screened_at,list_version\nacme,ca,true_match,1977-07-07,LIST-77\n",
+    )
+    permitted = service.gate.permissions.of([Role.ORG_ADMIN])
+    own = {route for route, permission in routes().items() if permission in permitted}
+    assert {path for method, path in own if method == "GET"} == READS.keys()
+    answers = [await admin("GET", path) for paths in READS.values() for path in paths]
+    assert [answer.status_code for answer in answers].count(200) >= len(READS)
+    # What is written, and what is refused, is answered as well; who has left comes last.
+    last = ("/revoke", "/suspend")
+    for method, path in sorted((each for each in own if each[0] != "GET"), key=lambda each: each[1].endswith(last)):
+        concrete, members = await WRITES[method, path](world)
+        for subject in (concrete, concrete.replace("acme/", "other/")):
+            answers.append(await send(admin, method, subject, members))
+    assert len([answer for answer in answers if answer.status_code in {200, 201}]) > 25
+    for answer in answers:
+        told = answer.text + str(dict(answer.headers))
+        path = answer.request.url.path
+        assert [mark for mark in MARKS if mark in told] == [], (path, told)
+        assert [word for word in WORDS if word in told.lower()] == [], (path, told)
+    # The marks are there to be told: an officer sees them.
+    officer = world.one
+    full = "".join([(await officer("GET", path)).text for path in (
+        "people/acme/ca/assessment", "organizations/acme", "organizations/acme/ownership", "screenings", "grants",
+    )])  # fmt: skip
+    assert [mark for mark in MARKS if mark not in full] == []
+
+
+async def test_an_administrators_filters_reveal_nothing(world):
+    """What a caller is not shown cannot be found out by asking for it."""
+    await world.service.load(screenings="organization,person,status,screened_at\nacme,ca,pending,now-1h\n")
+    for query in ("people?us_person=no", "people?citizenships=IR", "people?screening=pending", "agents?attested=true"):
+        assert (await world.admin("GET", query)).status_code == 400
+    assert (await world.admin("GET", "eligibility?reason=SCREENING_HIT_PENDING")).json()["items"] == []
+    later = (world.service.now + timedelta(days=1)).isoformat()
+    assert (await world.admin("GET", f"attention?cursor={later} evidence x")).status_code in {200, 400}
