@@ -73,7 +73,8 @@ async def _stop(world):
 
 
 async def _changed(world, name):
-    identifier = await world.made(world.one, "POST", name, NEW[name])
+    named = {"external_id": "changed"} if "external_id" in NEW[name] else {}
+    identifier = await world.made(world.one, "POST", name, NEW[name] | named)
     return f"{name}/{identifier}", CHANGES[name]
 
 

@@ -161,6 +161,11 @@ async def test_a_list_comes_in_pages_that_leave_nothing_out(service, officer):
         ("grants?status=revoked", 0),
         ("agents?sponsor=us", 1),
         ("people?organization=nowhere", 0),
+        ("agents?expiring_within=2", 1),
+        ("agents?expiring_within=0", 0),
+        ("people?expiring_within=100&organization=acme", 2),
+        ("grants?expiring_within=100", 2),
+        ("grants?expiring_within=80", 0),
     ],
 )
 async def test_a_list_is_filtered(officer, query, expected):
@@ -232,7 +237,14 @@ async def test_the_unknown_is_404(officer, path):
 
 
 async def test_a_filter_that_says_nothing_is_told(officer):
-    for query in ("status=bogus", "status=active&status=suspended", "organization=%00", "organization=a/b"):
+    assert (await officer("GET", "organizations?expiring_within=9")).status_code == 400
+    for query in (
+        "expiring_within=x",
+        "status=bogus",
+        "status=active&status=suspended",
+        "organization=%00",
+        "organization=a/b",
+    ):
         assert (await officer("GET", f"people?{query}")).status_code == 400
 
 

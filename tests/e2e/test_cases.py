@@ -12,7 +12,7 @@ from mythos_gate.decision.cases import Document
 from mythos_gate.settings import root
 from tests.conftest import _name, _scratch
 from tests.decision import oracle
-from tests.e2e import case_programme
+from tests.e2e import case_programme, rest_programme
 from tests.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -44,17 +44,18 @@ def _can_be_asked(file, scenario) -> bool:
     return oracle.expect(raw, *_tables()) == oracle.expect(early, *_tables())
 
 
-def _scenarios():
+def _scenarios(*, by_rest: bool = False):
     for path in FILES:
         if path.is_file():
             file = cases.read(path.read_text())
             for number, scenario in enumerate(file.scenarios):
-                if not _can_be_asked(file, scenario):
+                document = cases.document(file.base, scenario.overrides)
+                if not _can_be_asked(file, scenario) or (by_rest and rest_programme.cannot(document)):
                     continue
-                sampled = path.stem == "cases" or number % EVERY == 0
+                sampled = path.stem == "cases" or number % EVERY == by_rest * 4
                 yield pytest.param(
                     scenario,
-                    cases.document(file.base, scenario.overrides),
+                    document,
                     id=f"{path.stem}-{scenario.id}",
                     marks=[] if sampled else [pytest.mark.integration],
                 )
@@ -62,17 +63,40 @@ def _scenarios():
 
 @pytest.mark.parametrize(("scenario", "document"), list(_scenarios()))
 async def test_the_service_decides_the_case(server, template, tmp_path: Path, scenario, document: Document):
-    displacement = document.now - EARLY - datetime.now(UTC)
-    skew = timedelta(seconds=document.policy.clock_skew_s or 0)
     with _scratch(server, _name(template)) as database:
-        async with Service.running(database, tmp_path, displacement, skew) as service:
+        async with _running(database, tmp_path, document, document.now - EARLY) as service:
             service.sql("SELECT make_log_partitions(%s::date, 2)", document.now.date())
             await service.prepare()
             await case_programme.load(service, document)
             answer = await service.ask(case_programme.question(document))
+    _check(scenario.expect, answer)
+
+
+@pytest.mark.parametrize(("scenario", "document"), list(_scenarios(by_rest=True)))
+async def test_a_programme_set_up_over_rest_decides_the_case(
+    server, template, tmp_path: Path, scenario, document: Document
+):
+    with _scratch(server, _name(template)) as database:
+
+        def running(at: datetime):
+            return _running(database, tmp_path, document, at)
+
+        async with rest_programme.loaded(document, running, EARLY) as (service, key):
+            answer = await service.client.post(
+                "/access/v1/evaluation", json=case_programme.question(document), headers=key
+            )
+    _check(scenario.expect, answer)
+
+
+def _running(database: str, state: Path, document: Document, at: datetime):
+    """The service at an instant, with the case's difference of clocks."""
+    skew = timedelta(seconds=document.policy.clock_skew_s or 0)
+    return Service.running(database, state, at - datetime.now(UTC), skew)
+
+
+def _check(expected, answer):
     assert answer.status_code == 200, answer.text
     admin = answer.json()["context"]["reason_admin"]
-    expected = scenario.expect
     outcome = answer.json()["context"]["outcome"]
     assert expected.decision == ("ALLOW" if outcome.startswith("allow") else outcome.upper())
     assert (expected.primary_reason, expected.all_reasons_in_tier) == (admin["primary"], admin["codes"]), json.dumps(
@@ -88,6 +112,8 @@ async def test_the_service_decides_the_case(server, template, tmp_path: Path, sc
 def test_no_acceptance_case_is_left_out(path: Path):
     file = cases.read(path.read_text())
     assert [scenario.id for scenario in file.scenarios if not _can_be_asked(file, scenario)] == []
+    documents = [cases.document(file.base, scenario.overrides) for scenario in file.scenarios]
+    assert [each for document in documents if (each := rest_programme.cannot(document))] == []
 
 
 def test_few_of_the_gates_own_cases_are_left_out():

@@ -57,6 +57,10 @@ class Resource:
         return self.kind.name
 
     @property
+    def article(self) -> str:
+        return "an" if self.noun[0] in "aeo" else "a"
+
+    @property
     def shown(self) -> dict[str, Column]:
         return {name: column for name, column in self.kind.columns.items() if name not in self.apart}
 
@@ -217,7 +221,7 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
     if "requested_by" in resource.shown:
         values.setdefault("requested_by", writer.caller.identity)
     _complete(resource, values)
-    there = f"a {resource.noun} of this name is on record: change it instead"
+    there = f"this name is on record as {resource.article} {resource.noun}: change it instead"
     identifier = await create_one(change, narrowed(resource.kind, writer), values, writer.now, there)
     return await _written(change, resource, identifier, members, writer)
 
@@ -247,16 +251,16 @@ def _permit(
     resource: Resource, members: Mapping[str, Any], writer: Writer, *, new: bool, authority: str | None = None
 ) -> None:
     """`authority`: the one whose record it is, where that is on record."""
-    settable = resource.settable(new=new)
+    settable, one = resource.settable(new=new), f"{resource.article} {resource.noun}"
     if not members:
-        raise Invalid(f"the object is empty: the members of a {resource.noun} here are {', '.join(settable)}")
+        raise Invalid(f"the object is empty: the members of {one} here are {', '.join(settable)}")
     for name in members:
         if name not in settable:
             if name in resource.kind.columns:
                 forbidden = "NATIONALITY_FIELD_FORBIDDEN" if name in ASSESSMENT and writer.caller.organization else None
                 raise Invalid(f"{name}: is not set here", code=forbidden)
             # Somebody's data may stand where a name should: it is not shown.
-            raise Invalid(f"one of the members is none of a {resource.noun}: they are {', '.join(settable)}")
+            raise Invalid(f"one of the members is none of {one}: they are {', '.join(settable)}")
         if not writer.may(settable[name].by):
             raise NotPermitted(f"{name}: this key may not assert it")
     # Whether another organization exists is not told.
