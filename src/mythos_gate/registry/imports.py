@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 from uuid import uuid4
 
 import orjson
@@ -40,6 +40,7 @@ KINDS = {
         BREAK_GLASS, STOPS, SWITCHES,
     )
 }  # fmt: skip
+T = TypeVar("T")
 NAMED = 1_000  # records that a log entry names one by one
 NAMES_SIZE = 45_000  # bytes of them; an entry has at most 65,535
 FEW = 100  # records that are looked up one by one
@@ -66,8 +67,7 @@ async def load(change: Change, kind: str, data: bytes, *, now: datetime, relativ
     if kind not in KINDS:
         raise Invalid(f"'{kind}' is no kind of file: use one of {', '.join(KINDS)}")
     problems = Problems(KINDS[kind])
-    # In a thread: a large file must not keep the loop from a kill switch.
-    rows = await asyncio.to_thread(csvfile.read, data, KINDS[kind], Clock(now, relative), problems)
+    rows = await aside(csvfile.read, data, KINDS[kind], Clock(now, relative), problems)
     await lock(change.connection)
     outcome = await take(change, KINDS[kind], rows, problems)
     return report(change, outcome.summary(kind, len(rows)))
@@ -87,7 +87,7 @@ async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems)
     sound = [row for row in rows if row.sound]
     outcome = Outcome()
     plans = [await _plan(connection, kind, part, sound, outcome) for part in kind.parts]
-    _check(kind, sound, plans, problems)
+    await aside(_check, kind, sound, plans, problems)
     problems.end()
     for plan in plans:
         await plan.write(connection)
@@ -97,6 +97,11 @@ async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems)
             written[plan.part.table.name] += plan.written
         await kind.after(change, written)
     return outcome
+
+
+async def aside(work: Callable[..., T], *arguments: Any) -> T:
+    """In a thread: what is made of a large file must not keep the loop from a kill switch."""
+    return await asyncio.to_thread(work, *arguments)
 
 
 async def lock(connection: AsyncConnection) -> None:
@@ -139,13 +144,24 @@ ONE = {
 
 async def _resolve(connection: AsyncConnection, kind: Kind, rows: list[Row], problems: Problems) -> None:
     """Replace every name of another record by its id."""
-    references = [
-        (row, column, table, names) for row in rows for column, table, names in _references(kind, row) if names
-    ]
+    references, wanted = await aside(_all_references, kind, rows)
+    known = {table: await _lookup(connection, table, names) for table, names in wanted.items()}
+    await aside(_replace, references, known, problems)
+
+
+Named: TypeAlias = tuple[Row, str, str, list[str]]  # a column of a row, the table that it names records of, the names
+
+
+def _all_references(kind: Kind, rows: list[Row]) -> tuple[list[Named], dict[str, set[str]]]:
+    """Every reference, and by table the names that are to be looked up."""
+    references = [(row, *reference) for row in rows for reference in _references(kind, row) if reference[-1]]
     wanted: dict[str, set[str]] = defaultdict(set)
     for _, _, table, names in references:
         wanted[table].update(names)
-    known = {table: await _lookup(connection, table, names) for table, names in wanted.items()}
+    return references, wanted
+
+
+def _replace(references: list[Named], known: Mapping[str, Mapping[str, str]], problems: Problems) -> None:
     for row, column, table, names in references:
         ids = [known[table].get(name) for name in names]
         for name, found in zip(names, ids, strict=True):
@@ -267,12 +283,24 @@ class Plan:
 
 async def _plan(connection: AsyncConnection, kind: Kind, part: Part, rows: list[Row], outcome: Outcome) -> Plan:
     """Compare what the rows say with what is on record."""
+    spoken, owners = await aside(_all_said, kind, part, rows)
+    stored = await _stored(connection, part, owners, [record for _, said in spoken for record in said or ()])
+    return await aside(_planned, kind, part, stored, spoken, outcome)
+
+
+Spoken: TypeAlias = list[tuple[Row, list[Record] | None]]
+
+
+def _all_said(kind: Kind, part: Part, rows: list[Row]) -> tuple[Spoken, set[str]]:
+    """What each row says about a table's records, and whose they are."""
     columns = frozenset(part.table.c.keys())
     spoken = [(row, _said(kind, part, row, columns)) for row in rows if part.when(row)]
-    owners = {_owner(part, row, said) for row, said in spoken} - {""}
-    stored = await _stored(connection, part, owners, [record for _, said in spoken for record in said or ()])
+    return spoken, {_owner(part, row, said) for row, said in spoken} - {""}
+
+
+def _planned(kind: Kind, part: Part, stored: list[Record], spoken: Spoken, outcome: Outcome) -> Plan:
     plan = Plan(part, _defaults(kind, part.table), _grouped(stored, part.key), _grouped(stored, part.key[:1]))
-    await asyncio.to_thread(_compare, plan, spoken, outcome)
+    _compare(plan, spoken, outcome)
     return plan
 
 
@@ -302,7 +330,7 @@ async def _stored(
             named = [record[column] for record in said]
             conditions += [_any(part, column, named)] if all(isinstance(each, str) for each in named) else []
     found = await connection.execute(select(part.table).where(*conditions))
-    return [dict(record) for record in found.mappings()]
+    return await aside(lambda: [dict(record) for record in found.mappings()])
 
 
 def _any(part: Part, column: str, values: Iterable[str]) -> ColumnElement[bool]:
@@ -324,7 +352,7 @@ def _grouped(records: list[Record], columns: tuple[str, ...]) -> Groups:
     return groups
 
 
-def _compare(plan: Plan, spoken: Sequence[tuple[Row, list[Record] | None]], outcome: Outcome) -> None:
+def _compare(plan: Plan, spoken: Spoken, outcome: Outcome) -> None:
     kept, replaced = set(), set()
     for row, said in spoken:
         if said is None:
@@ -402,7 +430,8 @@ async def _each_batch(
 ) -> None:
     statement = sql(f"{start} jsonb_populate_recordset(CAST(NULL AS {table.name}), CAST(:records AS jsonb)) v {end}")
     for first in range(0, len(records), BATCH):
-        batch = orjson.dumps(
-            cast(Any, records[first : first + BATCH]), default=str, option=orjson.OPT_NON_STR_KEYS
-        ).decode()
-        await connection.execute(statement, {"records": batch})
+        await connection.execute(statement, {"records": await aside(_json, records[first : first + BATCH])})
+
+
+def _json(records: list[Record]) -> str:
+    return orjson.dumps(cast(Any, records), default=str, option=orjson.OPT_NON_STR_KEYS).decode()

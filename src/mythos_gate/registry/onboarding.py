@@ -1,6 +1,5 @@
 """Onboarding: an organization's own list, imported and exported by whoever may enrol."""
 
-import asyncio
 import csv
 import io
 from dataclasses import dataclass, replace
@@ -30,8 +29,7 @@ async def take(change: Change, resource: Resource, data: bytes, writer: Writer) 
     kind = _own(resource, writer)
     problems = Problems(kind)
     try:
-        # In a thread: a large file must not keep the loop from a kill switch.
-        rows = await asyncio.to_thread(csvfile.read, data, kind, Clock(writer.now), problems)
+        rows = await imports.aside(csvfile.read, data, kind, Clock(writer.now), problems)
         await imports.lock(change.connection)
         outcome = await imports.take(change, kind, rows, problems)
     except InvalidFile as error:
