@@ -155,6 +155,30 @@ def test_a_data_set_without_a_review_is_told_to_deny_everything(cli, officer):
     )
 
 
+def test_a_folder_is_imported_in_order_and_a_dry_run_changes_nothing(cli, officer, database, tmp_path):
+    told = cli("generate", str(tmp_path), "--organizations", "3", "--people", "30", "--seed", "4")
+    assert "30 people" in told
+    before = len(entries(database))
+    told = cli("import", str(tmp_path), "--relative", "--dry-run")
+    assert "30 people: would be 30 created, 0 updated, 0 unchanged" in told
+    with psycopg.connect(database) as owner:
+        assert owner.execute("SELECT count(*) FROM organizations").fetchone() == (0,)
+    assert len(entries(database)) == before
+    told = cli("import", str(tmp_path), "--relative")
+    assert "3 organizations: 3 created" in told
+    assert "30 people: 30 created, 0 updated, 0 unchanged" in told
+    assert [entry["kind"] for entry in entries(database)[before:]][:3] == ["authorities", "models", "organizations"]
+    again = cli("import", "people", str(tmp_path / "people.csv"), "--dry-run", "--relative")
+    assert "30 people: would be 0 created" in again
+    assert "is a relative time" in cli("import", "people", str(tmp_path / "people.csv"), code=1)
+
+
+def test_what_is_no_folder_and_an_empty_one_are_told(cli, officer, tmp_path):
+    assert "is no folder: give KIND FILE" in cli("import", "people", code=1)
+    assert "none of the files authorities" in cli("import", str(tmp_path), code=1)
+    assert "at least 30" in cli("generate", str(tmp_path), "--organizations", "10", "--people", "20", code=1)
+
+
 def test_a_reviewed_data_set_is_imported(cli, officer, database):
     cli(
         "import",

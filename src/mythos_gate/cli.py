@@ -16,11 +16,12 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from mythos_gate import app as service
-from mythos_gate import db, demo
+from mythos_gate import db, demo, generate
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
@@ -28,7 +29,7 @@ from mythos_gate.decision import cases
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import GateError, Invalid, Misconfigured
 from mythos_gate.registry import callers, imports, jurisdictions, policies
-from mythos_gate.registry.change import Registry
+from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Permission, Role
 
@@ -157,33 +158,95 @@ def upgrade() -> None:
 
 @app.command("import")
 def import_file(
-    kind: Annotated[str, typer.Argument(help=f"one of {', '.join([*imports.KINDS, 'jurisdictions'])}")],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    what: Annotated[str, typer.Argument(help=f"{', '.join([*imports.KINDS, 'jurisdictions'])}; or a folder of them")],
     key: Key,
+    file: Annotated[Path | None, typer.Argument(exists=True, dir_okay=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would change, and change nothing")] = False,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="times may be like now+90d, as in generated files")
+    ] = False,
     data_version: Annotated[str | None, typer.Option(help="jurisdictions: the data set's version")] = None,
     reviewed_at: Annotated[datetime | None, typer.Option(help="jurisdictions: when it was reviewed, UTC")] = None,
 ) -> None:
-    """Import a CSV file: all or nothing. Importing it again updates."""
+    """Import a CSV file, all or nothing, or each file of a folder in its order. Importing it again updates."""
 
-    async def work(registry: Registry) -> imports.Summary:
+    async def work(registry: Registry) -> None:
         found = await _allowed(registry, key, Permission.IMPORT)
-        async with registry.change("imported", found.id) as change:
-            if kind == "jurisdictions":
-                reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
-                return await jurisdictions.load_data_set(
-                    change, file.read_bytes(), version=data_version or file.stem, reviewed_at=reviewed
+        if what == "jurisdictions" and file is not None:
+            reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
+            version = data_version or file.stem
+            async with registry.change("imported", found.id, dry=dry_run) as change:
+                summary = await jurisdictions.load_data_set(
+                    change, file.read_bytes(), version=version, reviewed_at=reviewed
                 )
-            return await imports.load(change, kind, file.read_bytes(), now=datetime.now(UTC))
+            _say(summary, dry_run=dry_run)
+            if reviewed is None:
+                told = "the data set is not reviewed, so every request is denied: import it again with --reviewed-at"
+                typer.echo(told, err=True)
+            return
+        await _import(registry, found, _files(what, file), dry_run=dry_run, relative=relative)
 
     with _told():
-        summary = _with_registry(Settings(), work)
-    typer.echo(
-        f"{summary.rows} {kind}: {summary.created} created, {summary.updated} updated, {summary.unchanged} unchanged"
-    )
-    if kind == "jurisdictions" and reviewed_at is None:
-        typer.echo(
-            "the data set is not reviewed, so every request is denied: import it again with --reviewed-at", err=True
-        )
+        _with_registry(Settings(), work)
+
+
+def _files(what: str, file: Path | None) -> list[tuple[str, Path]]:
+    """Kinds and files, in the order of reference. `Invalid` if there are none."""
+    if file is not None:
+        return [(what, file)]
+    if not Path(what).is_dir():
+        raise Invalid(f"'{what}' is no folder: give KIND FILE, or a folder with {', '.join(imports.KINDS)}.csv")
+    if not (found := list(generate.kinds(Path(what), imports.KINDS))):
+        raise Invalid(f"{what}: none of the files {', '.join(imports.KINDS)}.csv is there")
+    return found
+
+
+async def _import(
+    registry: Registry, found: api_keys.Caller, files: list[tuple[str, Path]], *, dry_run: bool, relative: bool
+) -> None:
+    """Each file in a transaction of its own; a dry run all of them in one that is undone: they build on each other."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        async def load(change: Change, kind: str, path: Path) -> None:
+            task = bar.add_task(path.name, total=None)
+            summary = await imports.load(
+                change,
+                kind,
+                await asyncio.to_thread(path.read_bytes),
+                now=datetime.now(UTC),
+                relative=relative,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+            bar.remove_task(task)
+            _say(summary, dry_run=dry_run)
+
+        if dry_run:
+            async with registry.change("imported", found.id, dry=True) as change:
+                for kind, path in files:
+                    await load(change, kind, path)
+            return
+        for kind, path in files:
+            async with registry.change("imported", found.id) as change:
+                await load(change, kind, path)
+
+
+def _say(summary: imports.Summary, *, dry_run: bool) -> None:
+    told = f"{summary.created} created, {summary.updated} updated, {summary.unchanged} unchanged"
+    typer.echo(f"{summary.rows} {summary.kind}: {f'would be {told}' if dry_run else told}")
+
+
+@app.command("generate")
+def generate_programme(
+    folder: Annotated[Path, typer.Argument(file_okay=False)],
+    organizations: Annotated[int, typer.Option(min=1, max=5_000)] = 300,
+    people: Annotated[int, typer.Option(min=3, max=5_000_000)] = 30_000,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 1,
+) -> None:
+    """Write an invented programme of realistic proportions; take it in with `import FOLDER --relative`."""
+    with _told():
+        rows = generate.write(folder, organizations, people, seed)
+    typer.echo(", ".join(f"{count} {kind}" for kind, count in rows.items()))
 
 
 # --- asking ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -378,10 +378,11 @@ def test_what_somebody_changes_while_a_file_is_taken_stays(office: Office, monke
     """A suspension between what an import reads and what it writes, while the file suspends somebody else."""
     real = imports.Plan.write
 
-    async def suspended_first(self: Any, connection: Any) -> None:
+    async def suspended_first(self: Any, connection: Any) -> AsyncIterator[int]:
         if self.part.table.name == "people":
             office.execute("UPDATE people SET status = 'suspended' WHERE external_id = 'p-1'")
-        await real(self, connection)
+        async for count in real(self, connection):
+            yield count
 
     monkeypatch.setattr(imports.Plan, "write", suspended_first)
     office.load(

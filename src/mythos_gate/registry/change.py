@@ -33,16 +33,17 @@ class Registry:
     origin: str
 
     @asynccontextmanager
-    async def change(self, kind: str, actor: str) -> AsyncIterator[Change]:
+    async def change(self, kind: str, actor: str, *, dry: bool = False) -> AsyncIterator[Change]:
         """Commit on a clean exit, together with a bump of the revision and an entry of type `kind`; else nothing.
 
-        `NotRecorded` if the database fails.
+        With `dry` nothing in any case. `NotRecorded` if the database fails.
         """
         try:
             async with self.engine.connect() as connection:
                 change = Change(connection, kind, actor)
                 yield change
-                await self._commit(change)
+                if not dry:
+                    await self._commit(change)
         # A database error shows the row, and with it nationalities: neither it nor its cause goes on.
         except DBAPIError as error:
             state = getattr(error.orig, "sqlstate", None)

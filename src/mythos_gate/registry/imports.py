@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -41,10 +41,15 @@ KINDS = {
     )
 }  # fmt: skip
 T = TypeVar("T")
+Progress: TypeAlias = Callable[[int, int], None]  # records written, of how many
 NAMED = 1_000  # records that a log entry names one by one
 NAMES_SIZE = 45_000  # bytes of them; an entry has at most 65,535
 FEW = 100  # records that are looked up one by one
 BATCH = 5_000  # records that one statement writes
+
+
+def _unseen(_done: int, _total: int) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,9 @@ class Summary:
     ids: tuple[str, ...]
 
 
-async def load(change: Change, kind: str, data: bytes, *, now: datetime, relative: bool = False) -> Summary:
+async def load(
+    change: Change, kind: str, data: bytes, *, now: datetime, relative: bool = False, progress: Progress = _unseen
+) -> Summary:
     """Take a CSV file into the registry. `InvalidFile` with all of its problems, `Conflict`, or `NotRecorded`.
 
     With `relative`, times may be given as `now+90d`. The caller commits.
@@ -69,19 +76,21 @@ async def load(change: Change, kind: str, data: bytes, *, now: datetime, relativ
     problems = Problems(KINDS[kind])
     rows = await aside(csvfile.read, data, KINDS[kind], Clock(now, relative), problems)
     await lock(change.connection)
-    outcome = await take(change, KINDS[kind], rows, problems)
+    outcome = await take(change, KINDS[kind], rows, problems, progress)
     return report(change, outcome.summary(kind, len(rows)))
 
 
-async def take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> "Outcome":
+async def take(
+    change: Change, kind: Kind, rows: list[Row], problems: Problems, progress: Progress = _unseen
+) -> "Outcome":
     """Make the registry what the rows say. `InvalidFile` or `Conflict`; then nothing of it may be committed."""
     try:
-        return await _take(change, kind, rows, problems)
+        return await _take(change, kind, rows, problems, progress)
     except IntegrityError:
         raise Conflict("the registry was changed in the meantime: try again") from None
 
 
-async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems) -> "Outcome":
+async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems, progress: Progress) -> "Outcome":
     connection = change.connection
     await _resolve(connection, kind, rows, problems)
     sound = [row for row in rows if row.sound]
@@ -89,8 +98,12 @@ async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems)
     plans = [await _plan(connection, kind, part, sound, outcome) for part in kind.parts]
     await aside(_check, kind, sound, plans, problems)
     problems.end()
+    done, total = 0, sum(plan.size for plan in plans)
+    progress(done, total)
     for plan in plans:
-        await plan.write(connection)
+        async for count in plan.write(connection):
+            done += count
+            progress(done, total)
     if kind.after:
         written: dict[str, list[Record]] = defaultdict(list)
         for plan in plans:
@@ -246,11 +259,19 @@ class Plan:
     def written(self) -> list[Record]:
         return [*self.inserts, *(record for records in self.updates.values() for record in records), *self.deletes]
 
-    async def write(self, connection: AsyncConnection) -> None:
-        await delete(connection, self.part.table, self.deletes)
-        await insert(connection, self.part.table, self.inserts)
+    @property
+    def size(self) -> int:
+        return len(self.inserts) + len(self.deletes) + sum(len(records) for records in self.updates.values())
+
+    async def write(self, connection: AsyncConnection) -> AsyncIterator[int]:
+        """Statement by statement: how many records each has written."""
+        async for written in delete(connection, self.part.table, self.deletes):
+            yield written
+        async for written in insert(connection, self.part.table, self.inserts):
+            yield written
         for columns, records in self.updates.items():
-            await update(connection, self.part.table, records, columns)
+            async for written in update(connection, self.part.table, records, columns):
+                yield written
 
     def name(self, record: Record) -> str:
         """The id of a record, or of its owner if it has none."""
@@ -401,20 +422,22 @@ def _check(kind: Kind, rows: list[Row], plans: list[Plan], problems: Problems) -
 # --- writing: one statement for thousands of records, so that triggers run once -------------------------------
 
 
-async def insert(connection: AsyncConnection, table: Table, records: list[Record]) -> None:
+def insert(connection: AsyncConnection, table: Table, records: list[Record]) -> AsyncIterator[int]:
     columns = _listed(records[0] if records else ())
-    await _each_batch(connection, table, records, f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM")
+    return _each_batch(connection, table, records, f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM")
 
 
-async def update(connection: AsyncConnection, table: Table, records: list[Record], columns: frozenset[str]) -> None:
+def update(
+    connection: AsyncConnection, table: Table, records: list[Record], columns: frozenset[str]
+) -> AsyncIterator[int]:
     values = ", ".join(f'"{column}" = v."{column}"' for column in sorted(columns))
     start = f"UPDATE {table.name} t SET {values} FROM"  # noqa: S608 - names of the schema only
-    await _each_batch(connection, table, records, start, _same(table))
+    return _each_batch(connection, table, records, start, _same(table))
 
 
-async def delete(connection: AsyncConnection, table: Table, records: list[Record]) -> None:
+def delete(connection: AsyncConnection, table: Table, records: list[Record]) -> AsyncIterator[int]:
     start = f"DELETE FROM {table.name} t USING"  # noqa: S608 - names of the schema only
-    await _each_batch(connection, table, records, start, _same(table))
+    return _each_batch(connection, table, records, start, _same(table))
 
 
 def _listed(columns: Iterable[str]) -> str:
@@ -427,10 +450,12 @@ def _same(table: Table) -> str:
 
 async def _each_batch(
     connection: AsyncConnection, table: Table, records: list[Record], start: str, end: str = ""
-) -> None:
+) -> AsyncIterator[int]:
     statement = sql(f"{start} jsonb_populate_recordset(CAST(NULL AS {table.name}), CAST(:records AS jsonb)) v {end}")
     for first in range(0, len(records), BATCH):
-        await connection.execute(statement, {"records": await aside(_json, records[first : first + BATCH])})
+        batch = records[first : first + BATCH]
+        await connection.execute(statement, {"records": await aside(_json, batch)})
+        yield len(batch)
 
 
 def _json(records: list[Record]) -> str:

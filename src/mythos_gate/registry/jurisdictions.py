@@ -93,7 +93,8 @@ async def _stored(change: Change, data: bytes, version: str) -> tuple[str, Outco
     if (await connection.execute(select(SETS.c.id).where(SETS.c.id == identifier))).one_or_none() is None:
         await connection.execute(SETS.insert().values(id=identifier, version=version))
         listed = [{"data_set_id": identifier, **record} for record in records]
-        await imports.insert(connection, tables.jurisdictions, listed)
+        async for _ in imports.insert(connection, tables.jurisdictions, listed):
+            pass
         outcome.note(identifier, "created")
     return identifier, outcome, len(rows)
 
