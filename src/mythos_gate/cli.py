@@ -25,7 +25,7 @@ from mythos_gate import db, demo, generate
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
-from mythos_gate.decision import cases
+from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import GateError, Invalid, Misconfigured
 from mythos_gate.registry import callers, imports, jurisdictions, policies
@@ -349,6 +349,13 @@ def _show_failure(result: cases.Result) -> None:
     for name, (expected, got) in result.differences.items():
         typer.echo(f"  {name}: expected {expected}, got {got}")
     typer.echo("  facts: " + ", ".join(f"{fact}={value}" for fact, value in result.vector.items()))
+
+
+@policy.command("reasons")
+def show_reasons(folder: PolicyFolder = BASELINE) -> None:
+    """The catalogue of reasons as a page in Markdown."""
+    with _told():
+        typer.echo(catalogue.page(read_files(folder)), nl=False)
 
 
 @policy.command()

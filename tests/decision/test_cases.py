@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mythos_gate.decision import cases, facts
+from mythos_gate.decision import cases, catalogue, facts
 from mythos_gate.decision.policy import FILES, NO_RULE, Decision, Policy
 from mythos_gate.errors import Invalid
 from mythos_gate.settings import root
@@ -39,16 +39,20 @@ def jurisdictions() -> facts.Jurisdictions:
 
 
 @pytest.fixture(scope="module")
-def decisions(policy: Policy, jurisdictions: facts.Jurisdictions) -> list[Decision]:
-    """What the policy decides of every scenario of its own cases."""
+def vectors(jurisdictions: facts.Jurisdictions) -> list[facts.Vector]:
+    """The facts of every scenario of the gate's own cases."""
     situations = [
         cases.document(file.base, scenario.overrides)
         for file in (cases.read(path.read_text()) for path in CASE_FILES)
         for scenario in file.scenarios
     ]
-    return [
-        policy.decide(facts.derive(each.records(jurisdictions), each.asked(), each.now).vector) for each in situations
-    ]
+    return [facts.derive(each.records(jurisdictions), each.asked(), each.now).vector for each in situations]
+
+
+@pytest.fixture(scope="module")
+def decisions(policy: Policy, vectors: list[facts.Vector]) -> list[Decision]:
+    """What the policy decides of them."""
+    return [policy.decide(vector) for vector in vectors]
 
 
 def _differences(file: cases.CaseFile, policy: Policy, jurisdictions: facts.Jurisdictions) -> list[Any]:
@@ -73,6 +77,42 @@ def test_every_reason_has_a_case(policy: Policy, decisions: list[Decision]) -> N
 def test_every_row_has_a_case(policy: Policy, decisions: list[Decision]) -> None:
     assert policy.rows
     assert {row for decision in decisions for row in decision.rows} == {row.row for row in policy.rows}
+
+
+TABLE = (POLICIES / "access.csv").read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("line", range(1, len(TABLE)), ids=lambda line: TABLE[line].split(",")[0])
+def test_no_row_can_be_removed_without_a_case_that_tells(
+    line: int, policy: Policy, vectors: list[facts.Vector], decisions: list[Decision]
+) -> None:
+    """What is reported of some case is another, not merely which rows matched."""
+    row = TABLE[line].split(",")[0]
+    files = {name: (POLICIES / name).read_text() for name in FILES}
+    without = Policy(files | {"access.csv": "".join(TABLE[:line] + TABLE[line + 1 :])})
+    concerned = [(vector, full) for vector, full in zip(vectors, decisions, strict=True) if row in full.rows]
+    assert concerned
+    assert any(
+        (found := without.decide(vector)).codes != full.codes or found.cause != full.cause for vector, full in concerned
+    )
+
+
+def test_with_a_mutilated_table_nothing_applies(vectors: list[facts.Vector], decisions: list[Decision]) -> None:
+    """Without the rows that allow, what was allowed is denied, and says that this is a gap."""
+    files = {name: (POLICIES / name).read_text() for name in FILES}
+    kept = [line for line in TABLE if ",allow,allow," not in line or line.startswith("both-authorities-break-glass")]
+    mutilated = Policy(files | {"access.csv": "".join(kept)})
+    decided = zip(vectors, decisions, strict=True)
+    allowed = [vector for vector, full in decided if full.codes == ("ALLOW",) and vector["break_glass"] == "none"]
+    assert len(allowed) > 20
+    assert {mutilated.decide(vector).codes for vector in allowed} == {(NO_RULE,)}
+
+
+def test_the_page_of_reasons_is_that_of_the_catalogue(policy: Policy) -> None:
+    page = (root() / "docs" / "reasons.md").read_text()
+    assert len(policy.reasons) > 50
+    assert [code for code in policy.reasons if f"| `{code}` |" not in page] == []
+    assert page == catalogue.page({name: (POLICIES / name).read_text() for name in FILES})
 
 
 @pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: path.stem)
