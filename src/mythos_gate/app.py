@@ -17,8 +17,10 @@ from mythos_gate.api import (
     authzen,
     break_glass,
     data_sets,
+    document,
     edge,
     eligibility,
+    forward_auth,
     health,
     keys,
     log,
@@ -44,8 +46,8 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, standing, attention, authorities, proposals, stops, people, assessments, eligibility, onboarding,
-    ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
+    authzen, forward_auth, standing, attention, authorities, proposals, stops, people, assessments, eligibility,
+    onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
 )  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
@@ -78,6 +80,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
+    document.install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
     app.add_middleware(edge.Edge, body_limit=settings.body_limit, import_limit=settings.import_limit)

@@ -9,7 +9,22 @@ from tests.service import question
 from tests.test_conventions import PUBLIC, _routes
 
 pytestmark = pytest.mark.anyio
-DECIDING = {"/access/v1/evaluation": Permission.EVALUATE, "/v1/explain": Permission.EXPLAIN}
+DECIDING = {
+    "/access/v1/evaluation": Permission.EVALUATE,
+    "/forward-auth": Permission.EVALUATE,
+    "/v1/explain": Permission.EXPLAIN,
+}
+# As headers, a request that is allowed.
+ALLOWED = {
+    "X-Gate-Subject": "acme/us",
+    "X-Gate-Capability": "vuln-discovery",
+    "X-Gate-Purpose": "defensive-own-systems",
+    "X-Gate-Model": "mythos-5",
+    "X-Gate-Version": "5.1.0",
+    "X-Gate-Country": "US",
+    "X-Gate-Endpoint": "ep-1",
+    "X-Gate-Mfa": "phishing_resistant",
+}
 
 
 def declared(route):
@@ -40,7 +55,7 @@ def routes(service):
 
 async def ask(service, method, path, headers):
     body = question() if path in DECIDING else {}
-    answer = await service.client.request(method, path, json=body, headers=headers | {"If-Match": "*"})
+    answer = await service.client.request(method, path, json=body, headers=headers | {"If-Match": "*"} | ALLOWED)
     assert answer.status_code < 500, (method, path, answer.text)
     return answer.status_code
 

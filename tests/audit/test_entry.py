@@ -72,6 +72,12 @@ def test_the_leaf_hash_is_that_of_rfc_9162():
 def test_a_timestamp_is_in_utc_with_six_digits():
     at = datetime(2026, 11, 23, 12, 0, 0, 5, UTC)
     assert timestamp(at) == "2026-11-23T12:00:00.000005Z"
+    assert timestamp(datetime(225, 1, 2, 3, 4, 5, tzinfo=UTC)) == "0225-01-02T03:04:05.000000Z"
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_timestamp_can_be_read_again(at):
+    assert datetime.fromisoformat(timestamp(at)) == at
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1)), st.binary(min_size=10, max_size=10))

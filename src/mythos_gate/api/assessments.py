@@ -5,12 +5,12 @@ from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayAssess, TheGate, reading
 from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged, writer
-from mythos_gate.api.text import Name, Text
+from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry import assessments
 from mythos_gate.registry.proposals import Wanted
@@ -34,7 +34,7 @@ class Assessment(BaseModel):
     model_config = ConfigDict(extra="forbid")
     us_person: UsPerson
     us_basis: UsBasis | None = None
-    evidence_expires: AwareDatetime | None = None
+    evidence_expires: Instant | None = None
     citizenships: list[Held] = []
     permanent_residencies: list[Held] = []
 

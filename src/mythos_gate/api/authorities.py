@@ -1,16 +1,14 @@
 """Authorities over REST: what is taken under their caps."""
 
 from collections.abc import Sequence
-from datetime import UTC
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from mythos_gate.api.deps import MayReadRegistry, TheGate, read_only
-from mythos_gate.api.text import Name
+from mythos_gate.api.text import Instant, Name
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.errors import Invalid
 from mythos_gate.registry import places
 
 router = APIRouter(prefix="/v1", tags=["authorities"])
@@ -31,13 +29,10 @@ async def read_usage(
     authority: Name,
     gate: TheGate,
     caller: MayReadRegistry,
-    at: Annotated[AwareDatetime | None, Query()] = None,
+    at: Annotated[Instant | None, Query()] = None,
 ) -> Usage:
     """How many organizations and seats are taken: now, or at any past instant."""
-    try:
-        instant = (at or gate.now).astimezone(UTC)
-    except OverflowError:
-        raise Invalid("at: is no time that can be told in UTC") from None
+    instant = at or gate.now
     async with read_only(gate) as connection:
         found = await places.usage(connection, authority, instant, caller.authority_id)
     return Usage(

@@ -13,7 +13,7 @@ from mythos_gate.api.text import Text
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn import api_keys
 from mythos_gate.countries import normalise, normalise_region
-from mythos_gate.decision import request as asked
+from mythos_gate.decision import request as requests
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.errors import Conflict, GateError, NotRecorded
 from mythos_gate.registry import seats
@@ -80,10 +80,10 @@ class Evaluation(Part):
     resource: Resource
     context: Context | None = None
 
-    def request(self) -> asked.Request:
+    def request(self) -> requests.Request:
         context = self.context or Context()
         location = context.location or Location()
-        return asked.Request(
+        return requests.Request(
             subject_type=self.subject.type,
             subject_id=self.subject.id,
             action=self.action.name,
@@ -92,7 +92,7 @@ class Evaluation(Part):
             resource_type=self.resource.type,
             model=self.resource.id,
             version=self.resource.properties.version,
-            location=asked.Location(
+            location=requests.Location(
                 normalise(location.country),
                 normalise_region(location.region),
                 location.anonymizer,
@@ -118,7 +118,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 async def evaluation(request: Request, gate: TheGate) -> Response:
     """May this subject do this? A recorded decision with the reason that is safe to show."""
     ask = await _read(request, gate)
-    answer = await _evaluate(gate, ask)
+    answer = await evaluate(gate, ask)
     return _json(shown(answer), {"X-Decision-ID": str(answer.id)})
 
 
@@ -140,7 +140,7 @@ def _json(content: dict[str, Any], headers: dict[str, str] | None = None) -> Res
     return Response(orjson.dumps(content), headers=headers, media_type="application/json")
 
 
-async def _evaluate(gate: Gate, ask: Ask) -> Answer:
+async def evaluate(gate: Gate, ask: Ask) -> Answer:
     """Between two evaluations seats may be claimed: the second then decides with the seat held."""
     for _ in range(TRIES):
         result = await gate.pdp.evaluate(ask)
@@ -169,8 +169,12 @@ async def _read(request: Request, gate: Gate) -> Ask:
     except GateError:
         await authenticate(gate, presented)
         raise
-    context = sent.get("context") or {}
-    return Ask(presented, question.request(), request.state.received, context, request.headers.get("x-request-id"))
+    return asked(request, presented, question, sent)
+
+
+def asked(request: Request, presented: api_keys.Presented, question: Evaluation, sent: dict[str, Any]) -> Ask:
+    context, request_id = sent.get("context") or {}, request.headers.get("x-request-id")
+    return Ask(presented, question.request(), request.state.received, context, request_id)
 
 
 def shown(answer: Answer) -> dict[str, Any]:

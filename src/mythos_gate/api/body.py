@@ -15,7 +15,8 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """What the OpenAPI document says of a route whose body is read by hand."""
-    content = {"application/json": {"schema": shape.model_json_schema()}}
+    schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+    content = {"application/json": {"schema": schema}}
     return {"requestBody": {"required": required, "content": content}}
 
 

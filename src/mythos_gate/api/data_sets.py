@@ -5,13 +5,13 @@ from operator import itemgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadProgramme, MayRunProgramme, TheGate, read_only, reading
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import proposed
-from mythos_gate.api.text import Name, Text
+from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import jurisdictions
@@ -26,7 +26,7 @@ class Activation(BaseModel):
     """When somebody last reviewed the data set; decisions deny 90 days later."""
 
     model_config = ConfigDict(extra="forbid")
-    reviewed_at: AwareDatetime
+    reviewed_at: Instant
 
 
 @router.get("")

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayEnrol, MayReview, TheGate, require_person
 from mythos_gate.api.resources import tagged
-from mythos_gate.api.text import Name
+from mythos_gate.api.text import Instant, Name
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import people, resources
@@ -21,7 +21,7 @@ class Review(BaseModel):
     """When the next one is due."""
 
     model_config = ConfigDict(extra="forbid")
-    due: AwareDatetime
+    due: Instant
 
 
 def _require_known(caller: Caller) -> None:

@@ -1,9 +1,10 @@
-"""Text as callers may send it: bounded, and storable in Postgres."""
+"""Text and times as callers may send them: bounded, and storable in Postgres."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import AfterValidator, Field, StrictStr
+from pydantic import AfterValidator, AwareDatetime, Field, StrictStr
 
 
 def _storable(text: str) -> str:
@@ -13,5 +14,13 @@ def _storable(text: str) -> str:
     return text
 
 
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is no time that can be told in UTC") from error
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Text = Annotated[StrictStr, Field(max_length=256), AfterValidator(_storable)]
 Name = Annotated[Text, Path()]  # what a path names: a gate's id, a slug, or `ORGANIZATION/EXTERNAL_ID`

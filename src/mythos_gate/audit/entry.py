@@ -79,7 +79,8 @@ def fill(parts: Sequence[str], values: Sequence[Any]) -> bytes:
 
 def timestamp(at: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: its year has fewer than four digits before the year 1000.
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def uuid7(at: datetime, random: bytes) -> UUID:

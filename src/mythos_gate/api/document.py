@@ -1,0 +1,80 @@
+"""The OpenAPI document: what FastAPI knows of the routes, with every status that they can answer."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from mythos_gate.api.problems import KINDS, MEDIA_TYPE
+
+# What needs no key.
+PUBLIC = frozenset({"/health/live", "/health/ready", "/.well-known/authzen-configuration", "/openapi.json"})
+TITLES = {kind.status: kind.title for kind in KINDS.values()}
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457. `code` is of a reason catalogue, where one fits; `errors` are those of a file.",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "format": "uri"},
+        "code": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+def install(app: FastAPI) -> None:
+    """`app.openapi` is what `/openapi.json` answers."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(
+                get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            )
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = PROBLEM
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "an API key: mgk_..."}}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                schemas |= content["schema"].pop("$defs", {})
+            _complete(operation, method, path)
+    return document
+
+
+def _complete(operation: dict[str, Any], method: str, path: str) -> None:
+    responses = operation["responses"]
+    responses.pop("422", None)  # the gate answers 400
+    for status in _statuses(operation, method, path):
+        told = responses.setdefault(str(status), {"description": TITLES[status]})
+        told.setdefault("content", {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}})
+    if path not in PUBLIC:
+        operation["security"] = [{"key": []}]
+
+
+def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:
+    """The problems that a route can answer with, by what it takes."""
+    if path in PUBLIC:
+        return [503] if path.endswith("/ready") else []
+    found = [400, 401, 403, 503]
+    if "{" in path or method != "get":
+        found.append(404)
+    if method != "get":
+        found += [409, 412]
+    if "requestBody" in operation:
+        found.append(413)
+    if any(parameter["name"].lower() == "if-match" for parameter in operation.get("parameters", ())):
+        found.append(428)
+    return found

@@ -1,0 +1,220 @@
+"""The real nginx with the configuration of deploy/, in front of a stand-in model: what the gate does not allow is refused."""
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import httpx
+import pytest
+
+from mythos_gate.settings import root
+from tests.e2e.test_demo import demo, state  # noqa: F401  a fixture
+
+pytestmark = pytest.mark.integration
+DEPLOY = root() / "deploy"
+
+
+@pytest.fixture(scope="module")
+def nginx() -> str:
+    """The path of Debian's nginx, installed if it is missing."""
+    if shutil.which("nginx") is None:
+        for command in (
+            ["apt-get", "update", "-q"],
+            ["apt-get", "install", "-qy", "--no-install-recommends", "nginx-light"],
+        ):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    found = shutil.which("nginx")
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="mgc-"))
+    # The demo's Canadian on the attested endpoint; a colleague on one that is not; somebody who is not on record.
+    for person, endpoint in (("e-1042", "ep-7"), ("e-1001", "ep-8"), ("stranger", "ep-7")):
+        subprocess.run([DEPLOY / "certificates.sh", folder, person, endpoint], check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+class Model(BaseHTTPRequestHandler):
+    """Notes what reaches it."""
+
+    seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self):
+        self.seen.append(dict(self.headers))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"the model answers")
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served(handler) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def proxied(nginx: str, certificates: Path, gate: str, key: str) -> Iterator[str]:
+    """nginx in front of the model, asking this gate; its address."""
+    Model.seen.clear()
+    with served(Model) as model, tempfile.TemporaryDirectory(prefix="mgn-") as folder:
+        port = free_port()
+        values = {
+            "GATE": gate, "GATE_KEY": key, "MODEL": f"127.0.0.1:{model}", "ORGANIZATION": "northwind-grid",
+            "LISTEN": f"127.0.0.1:{port}", "LOCAL_COUNTRY": "DE", "CERTIFICATES": str(certificates),
+        }  # fmt: skip
+        template = (DEPLOY / "nginx.conf.template").read_text()
+        server = re.sub(r"\$\{([A-Z_]+)}", lambda found: values[found[1]], template)
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;" if os.geteuid() == 0 else ""
+        conf = Path(folder, "nginx.conf")
+        conf.write_text(
+            f"{user} daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}"
+            f" http {{ access_log off; {temporary}\n{server}\n}}"
+        )
+        process = subprocess.Popen([nginx, "-p", folder, "-c", conf], stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            yield f"https://localhost:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def get(url: str, certificates: Path, person: str | None, **headers: str) -> httpx.Response:
+    trusted = ssl.create_default_context(cafile=str(certificates / "server.pem"))
+    if person is not None:
+        trusted.load_cert_chain(certificates / f"{person}.pem", certificates / f"{person}.key")
+    return httpx.get(f"{url}/v1/complete", headers=headers, verify=trusted, timeout=20)
+
+
+@pytest.fixture(scope="module")
+def gate(state: Path) -> Iterator[tuple[str, str, str]]:  # noqa: F811
+    """The demo's address, a gateway's key for it, and the demo's own."""
+    with demo(state, 8431) as (printed, url):
+        environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        command = [sys.executable, "-m", "mythos_gate", "keys", "create", "nginx", "--role", "gateway", "--service"]
+        environment |= {"MYTHOS_GATE_STATE": str(state)}
+        key = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+        yield url.removeprefix("http://"), key, re.findall(r"export KEY=(\S+)", printed)[0]
+
+
+def test_what_the_gate_allows_reaches_the_model_with_the_decision(nginx, certificates, gate):
+    address, key, own = gate
+    with proxied(nginx, certificates, address, key) as url:
+        answer = get(url, certificates, "e-1042")
+        assert (answer.status_code, answer.text) == (200, "the model answers"), answer.headers
+        [seen] = Model.seen
+        decision = answer.headers["x-decision-id"]
+        assert seen["X-Decision-ID"] == decision
+    entry = httpx.get(f"http://{address}/v1/decisions/{decision}", headers={"Authorization": f"Bearer {own}"}).json()
+    assert (entry["outcome"], entry["facts"]["presence"], entry["facts"]["endpoint"]) == (
+        "allow",
+        "foreign_abroad",
+        "attested",
+    )
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"), [("e-1001", "USE_APPROVED_DEVICE"), ("stranger", "NOT_ENROLLED")], ids=str
+)
+def test_what_the_gate_denies_does_not_reach_the_model(nginx, certificates, gate, person, reason):
+    with proxied(nginx, certificates, *gate[:2]) as url:
+        answer = get(url, certificates, person)
+        assert (answer.status_code, answer.headers["x-reason-code"]) == (403, reason)
+        assert Model.seen == []
+
+
+def test_whoever_is_not_authenticated_is_not_even_asked_about(nginx, certificates, gate):
+    with proxied(nginx, certificates, *gate[:2]) as url:
+        answer = get(url, certificates, None)
+        assert (answer.status_code, "x-decision-id" in answer.headers) == (401, False)
+        assert Model.seen == []
+
+
+def test_what_a_client_asserts_in_headers_counts_for_nothing(nginx, certificates, gate):
+    forged = {"X-Gate-Subject": "northwind-grid/e-1042", "X-Gate-Endpoint": "ep-7", "X-Gate-Country": "US"}
+    with proxied(nginx, certificates, *gate[:2]) as url:
+        answer = get(url, certificates, "stranger", Authorization=f"Bearer {gate[2]}", **forged)
+        assert (answer.status_code, answer.headers["x-reason-code"]) == (403, "NOT_ENROLLED")
+        assert Model.seen == []
+
+
+def test_a_proxy_whose_key_is_not_valid_lets_nobody_in(nginx, certificates, gate):
+    with proxied(nginx, certificates, gate[0], "mgk_0_0_0") as url:
+        assert get(url, certificates, "e-1042").status_code == 401
+        assert Model.seen == []
+
+
+def test_a_gate_that_is_down_is_a_refusal(nginx, certificates):
+    with proxied(nginx, certificates, f"127.0.0.1:{free_port()}", "mgk_0_0_0") as url:
+        assert get(url, certificates, "e-1042").status_code == 500
+        assert Model.seen == []
+
+
+class Slow(BaseHTTPRequestHandler):
+    def do_GET(self):
+        time.sleep(5)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_gate_that_is_slow_is_a_refusal(nginx, certificates):
+    with served(Slow) as port, proxied(nginx, certificates, f"127.0.0.1:{port}", "mgk_0_0_0") as url:
+        begun = time.perf_counter()
+        assert get(url, certificates, "e-1042").status_code in {500, 504}
+        assert time.perf_counter() - begun < 4.5
+        assert Model.seen == []
+
+
+class Broken(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_gate_that_could_not_decide_is_a_refusal(nginx, certificates):
+    with served(Broken) as port, proxied(nginx, certificates, f"127.0.0.1:{port}", "mgk_0_0_0") as url:
+        assert get(url, certificates, "e-1042").status_code == 500
+        assert Model.seen == []
