@@ -77,8 +77,13 @@ async def _of_validation(_request: Request, error: Exception) -> JSONResponse:
 
 async def _of_framework(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    answer = response(Kind("http", str(error.detail).lower(), error.status_code), str(error.detail).lower())
-    answer.headers.update(error.headers or {})
+    title, headers = str(error.detail).lower(), dict(error.headers or {})
+    told = {
+        404: "there is nothing at this path: /openapi.json lists what there is",
+        405: f"this method is not offered here: use {headers.get('Allow', 'another')}",
+    }
+    answer = response(Kind("http", title, error.status_code), told.get(error.status_code, title))
+    answer.headers.update(headers)
     return answer
 
 

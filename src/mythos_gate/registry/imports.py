@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -341,8 +341,10 @@ def _owner(part: Part, row: Row, said: list[Record] | None) -> str:
 
 
 async def _stored(
-    connection: AsyncConnection, part: Part, owners: Iterable[str], said: Sequence[Record]
+    connection: AsyncConnection, part: Part, owners: Collection[str], said: Sequence[Record]
 ) -> list[Record]:
+    if not owners:
+        return []
     conditions = [_any(part, part.key[0], owners)]
     conditions += [part.table.c[column] == value for column, value in part.among.items()]
     if not part.whole and len(said) <= FEW:
