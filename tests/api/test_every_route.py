@@ -181,6 +181,8 @@ WRITES = {
     ("POST", "/v1/data-sets/{identifier}/activate"): _data_set,
     ("POST", "/v1/keys/{key}/revoke"): _key,
 }
+# What decisions do not read.
+UNREAD = {("POST", "/v1/proposals/{proposal}/withdraw")}
 # The second officer's, because the first has prepared it.
 BY_TWO = {
     route
@@ -216,6 +218,7 @@ async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route)
     path, members = await WRITES[route](world)
     rest = world.two if route in BY_TWO else world.one
     before = len(await world.service.entries())
+    ((n,),) = world.service.sql("SELECT n FROM revision")
     nobody: dict[str, str] = {}
     for headers, status in ((nobody, 401), (world.service.authorization(Role.AUDITOR), 403)):
         assert (await send(Rest(world.service, headers), method, path, members)).status_code == status
@@ -224,6 +227,10 @@ async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route)
     assert done.status_code in {200, 201, 202}, done.text
     written = (await world.service.entries())[before:]
     assert len(written) == 1, [entry["body"]["type"] for entry in written]
+    # One bump, whose stamp is on every key that the change touches; what only waits or is told touches none.
+    keys = world.service.sql("SELECT key FROM touched WHERE n = %s", n + 1)
+    assert world.service.sql("SELECT n FROM revision") == [(n + 1,)]
+    assert bool(keys) == (done.status_code != 202 and route not in UNREAD), keys
     assert written[0]["body"]["actor"] == await world.id(
         f"SELECT caller_id FROM api_keys WHERE id = '{rest.headers['Authorization'].split('_')[1]}'"
     )

@@ -59,8 +59,15 @@ def shaped(shape: type[Shape], members: dict[str, Any]) -> Shape:
 
 
 def told(errors: Iterable[Mapping[str, Any]]) -> str:
-    """Where and what, as Pydantic found it; never the value."""
-    return "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg'].lower()}" for each in errors)
+    """Where and what, as Pydantic found it; never the value, nor the name of a member that we do not know."""
+    return "; ".join(_told(each) for each in errors)
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    place, what = list(error["loc"]), error["msg"].lower()
+    if error["type"] == "extra_forbidden":
+        place, what = place[:-1], "one of the members is not known here: /openapi.json has those that are"
+    return f"{'.'.join(str(part) for part in place)}: {what}".removeprefix(": ")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
