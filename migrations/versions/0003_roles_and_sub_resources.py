@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["proposal_id"], ["proposals.id"], name=op.f("fk_assessment_proposals_proposal_id")),
         sa.PrimaryKeyConstraint("proposal_id", name=op.f("pk_assessment_proposals")),
     )
-    op.execute("GRANT SELECT, INSERT ON assessment_proposals TO mythos_gate_compliance")
+    op.execute("GRANT SELECT, INSERT, DELETE ON assessment_proposals TO mythos_gate_compliance")
     # Whether somebody is eligible is asked from where they work.
     op.execute("GRANT SELECT (work_country) ON people TO mythos_gate_service")
 

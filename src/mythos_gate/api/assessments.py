@@ -1,11 +1,10 @@
 """Assessments over REST: US-person status and nationality, of compliance alone; two officers assert them."""
 
 from collections.abc import Mapping
-from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayAssess, TheGate, reading
@@ -19,13 +18,17 @@ from mythos_gate.terms import ProposedAction, UsBasis, UsPerson
 router = APIRouter(prefix="/v1/people/{person:path}/assessment", tags=["assessments"])
 
 
+Day = Annotated[StrictStr, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
 class Held(BaseModel):
     """A citizenship or permanent residency. Any text is a country; one that is not known denies."""
 
     model_config = ConfigDict(extra="forbid")
-    country: Text
-    acquired: date | None = None
-    ended: date | None = None
+    # Nothing that a list or its dates are made of: what is told must be what is kept.
+    country: Annotated[Text, Field(pattern=r"^[^@;|]*[^@;|\s][^@;|]*$")]
+    acquired: Day | None = None
+    ended: Day | None = None
 
 
 class Assessment(BaseModel):

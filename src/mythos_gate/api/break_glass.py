@@ -39,10 +39,11 @@ class Review(BaseModel):
 @router.post("", status_code=201, openapi_extra=body.documented(Opening))
 async def open_break_glass(request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Open one. It passes nothing before two others have approved it."""
+    require_person(caller)
     wanted = body.shaped(Opening, await body.parsed(request))
     now = gate.now
     members = wanted.model_dump(exclude={"hours"}) | {
-        "opened_by": caller.identity,
+        "opened_by": caller.identity_in(wanted.organization),
         "approvers": [],
         "opened": timestamp(now),
         "expires": timestamp(now + timedelta(hours=wanted.hours)),
@@ -81,7 +82,7 @@ async def approve(identifier: Name, gate: TheGate, caller: MayAdminister) -> dic
     """Approve it, under your own name."""
     require_person(caller)
     async with gate.registry.change("break_glass_approved", caller.id) as change:
-        await break_glass.approve(change, identifier, caller.identity, gate.now)
+        await break_glass.approve(change, identifier, caller, gate.now)
         return await break_glass.read(change.connection, identifier)
 
 
@@ -96,7 +97,8 @@ async def close(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[
 @router.post("/{identifier}/review", openapi_extra=body.documented(Review))
 async def review(identifier: Name, request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Say what was found, after it is over."""
+    require_person(caller)
     found = body.shaped(Review, await body.parsed(request)).review
     async with gate.registry.change("break_glass_reviewed", caller.id) as change:
-        await break_glass.review(change, identifier, caller.identity, found, gate.now)
+        await break_glass.review(change, identifier, caller, found, gate.now)
         return await break_glass.read(change.connection, identifier)

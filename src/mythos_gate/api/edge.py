@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mythos_gate.errors import TooLarge
 
 # Where a whole file is sent.
-FILES = frozenset({"/v1/people/import", "/v1/agents/import", "/v1/endpoints/import", "/v1/data-sets"})
+FILES = frozenset({"/v1/people/import", "/v1/agents/import", "/v1/endpoints/import"})
 
 
 class Edge:

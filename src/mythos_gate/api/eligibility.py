@@ -38,7 +38,7 @@ async def list_eligibility(
     organization: Text | None = None,
     status: Status = None,
     reason: Code = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="how many people are looked at")] = 50,
+    limit: Annotated[int, Query(ge=1, le=100, description="how many people are looked at")] = 50,
     cursor: Text | None = None,
 ) -> dict[str, Any]:
     """Of so many people those that fit; follow `next` to the end, also over a page without any."""

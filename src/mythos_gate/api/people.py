@@ -38,7 +38,7 @@ async def approve(person: Name, gate: TheGate, caller: MayReview, response: Resp
     _require_known(caller)
     async with gate.registry.change("person_approved", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
-        await people.approve(change, found.id, caller.identity)
+        await people.approve(change, found.id, caller)
         return tagged(await resources.read(change.connection, resources.PERSON, found.id, caller), response)
 
 
@@ -51,7 +51,7 @@ async def review(
     due = body.shaped(Review, await body.parsed(request)).due
     async with gate.registry.change("person_reviewed", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
-        await people.review(change, found.id, caller.identity, due, gate.now)
+        await people.review(change, found.id, caller, due, gate.now)
         return tagged(await resources.read(change.connection, resources.PERSON, found.id, caller), response)
 
 

@@ -27,7 +27,7 @@ async def list_proposals(
 ) -> dict[str, Any]:
     """What was proposed, and what became of it."""
     async with read_only(gate) as connection:
-        found = await proposals.page(connection, state, cursor, limit + 1, caller)
+        found = await proposals.page(connection, state, cursor, limit + 1, writer(gate, caller))
     return paged(found, limit, itemgetter("id"))
 
 
@@ -38,7 +38,7 @@ async def read_proposal(
     caller: MayReadRegistry,
 ) -> dict[str, Any]:
     async with read_only(gate) as connection:
-        return await proposals.read(connection, proposal, caller)
+        return await proposals.read(connection, proposal, writer(gate, caller))
 
 
 @router.post("/proposals/{proposal}/confirm")

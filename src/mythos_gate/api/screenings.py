@@ -99,5 +99,5 @@ async def adjudicate_screening(
     if members["status"] == Verdict.FALSE_POSITIVE:
         return await proposed(gate, caller, Wanted(ProposedAction.ADJUDICATE, "screenings", members=members), response)
     async with gate.registry.change("screening_adjudicated", caller.id) as change:
-        await screenings.adjudicate(change, members, writer(gate, caller))
+        await screenings.adjudicate(change, members, "*", writer(gate, caller))
     return members

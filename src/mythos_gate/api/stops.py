@@ -11,7 +11,7 @@ from mythos_gate.api.deps import MayReadRegistry, MaySuspend, TheGate, read_only
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import resources, stops
-from mythos_gate.registry.stops import STOPS
+from mythos_gate.registry.stops import SETTING
 from mythos_gate.terms import StopScope
 
 router = APIRouter(prefix="/v1", tags=["stops"])
@@ -36,7 +36,7 @@ async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[
     async with gate.registry.change("stop_set", caller.id) as change:
         await stops.permit(change.connection, wanted["scope"], wanted["target"], caller)
         there = "a stop of this target stands: nothing further is needed"
-        identifier = await resources.create_one(change, STOPS, wanted, gate.now, there)
+        identifier = await resources.create_one(change, SETTING, wanted, gate.now, there)
         change.details |= {"stop": identifier, "scope": wanted["scope"]}
     return {"id": identifier, **wanted}
 

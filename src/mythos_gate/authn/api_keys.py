@@ -37,11 +37,20 @@ class Caller:
     authority: str | None = None  # the slug of an officer's one: grants and directives of others are not there for it
     authority_id: str | None = None
     person: str | None = None  # `ORGANIZATION/EXTERNAL_ID`, where they are on record themselves
+    person_id: str | None = None
 
     @property
     def identity(self) -> str:
-        """The name under which they ask, approve and review: one natural person has one."""
-        return self.person or self.id
+        """One natural person has one, whichever key is used."""
+        return self.person_id or self.id
+
+    def identity_in(self, organization: str) -> str:
+        """The name under which they ask, approve and review there: the external id of who is on record there.
+
+        Of whoever is on record elsewhere only the gate's id: whom another organization has, nobody learns.
+        """
+        home, _, external_id = (self.person or "").partition("/")
+        return external_id if home == organization else self.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class Stored:
     authority: str | None = None
     authority_id: str | None = None
     person: str | None = None
+    person_id: str | None = None
 
 
 def create() -> tuple[str, Presented]:
@@ -101,6 +111,7 @@ def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller
         stored.authority,
         stored.authority_id,
         stored.person,
+        stored.person_id,
     )
 
 

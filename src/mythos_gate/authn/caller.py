@@ -27,6 +27,7 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
             callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
             callers.c.organization_id, callers.c.kind, organizations.c.slug, callers.c.authority_id,
             authorities.c.slug.label("authority"), PERSON.label("person"),
+            callers.c.person_id,
         )
         .select_from(keys)
         .join(callers)
@@ -51,5 +52,6 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         row.authority,
         row.authority_id,
         row.person,
+        row.person_id,
     )
     return verify(presented, stored, row.now)

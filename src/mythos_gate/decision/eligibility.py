@@ -5,6 +5,7 @@ session, on an endpoint of the organization (an attested one, if there is one), 
 that most authorities' grants agree on.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from mythos_gate.decision.records import Connection, Library, Loaded, load
 from mythos_gate.decision.request import Location, Request
 from mythos_gate.terms import GrantStatus, Mfa, Outcome
 
-MOST_REQUESTS = 32  # of one person about one model
+MOST_REQUESTS = 8  # of one person about one model
 # What an organization is told instead of a code.
 TOLD = {"NOT_ELIGIBLE": "not_eligible", "COMPLIANCE_REVIEW": "in_compliance_review"}
 # No model named: nobody's grant is for it.
@@ -95,6 +96,7 @@ async def of(
             for model in row["models"] or [NO_MODEL]:
                 request = _request(row["id"], row["work_country"], row["endpoint"], model)
                 loaded = await load(connection, library, "", request, displacement, wall_clock)
+                await asyncio.sleep(0)  # decisions and stops go first
                 standings.append(_best(loaded, request))
             found.append(Eligibility(row["id"], f"{row['slug']}/{row['external_id']}", tuple(standings)))
         return found

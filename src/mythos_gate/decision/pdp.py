@@ -29,6 +29,7 @@ from mythos_gate.errors import GateError, NotDecided, NotRecorded
 from mythos_gate.terms import AuthorityKind, Permission
 
 TRIES = 3
+LISTS = 2  # of eligibility, at once
 VERSION_NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 logger = logging.getLogger(__name__)
@@ -131,6 +132,7 @@ class Pdp:
         self._digest_key = digest_key
         self._deadline = deadline
         self._library = Library()
+        self._lists = asyncio.Semaphore(LISTS)
 
     @property
     def can_record(self) -> bool:
@@ -151,7 +153,8 @@ class Pdp:
     async def eligibility(self, people: Sequence[str]) -> list[Eligibility]:
         """What each of these people's standing requests would be answered. `NotDecided`; nothing is recorded."""
         with _undecided():
-            async with _reading(self._pool) as connection:
+            # Long lists take few of the connections that decisions need.
+            async with asyncio.timeout(self._deadline), self._lists, _reading(self._pool) as connection:
                 return await eligibility.of(
                     connection, self._library, people, self._clock.displacement, self._clock.wall
                 )

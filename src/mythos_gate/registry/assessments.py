@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
@@ -13,7 +13,7 @@ from mythos_gate.errors import Conflict, NotPermitted
 from mythos_gate.registry import nationality, resources
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
-from mythos_gate.registry.people import PEOPLE, local
+from mythos_gate.registry.people import PEOPLE
 from mythos_gate.registry.shown import Shown
 from mythos_gate.terms import NationalityKind, ProposalState, UsPerson
 
@@ -115,13 +115,18 @@ async def kept(connection: AsyncConnection, proposal: str) -> dict[str, Any]:
     return dict((await connection.execute(query)).scalar_one())
 
 
+async def forget(connection: AsyncConnection, proposal: str) -> None:
+    table = tables.assessment_proposals
+    await connection.execute(delete(table).where(table.c.proposal_id == proposal))
+
+
 async def _locked(change: Change, person: str, writer: Writer) -> Shown:
     identifier = (await resources.read(change.connection, resources.PERSON, person, writer.caller)).id
     lock = select(tables.people.c.id).where(tables.people.c.id == identifier)
     await change.connection.execute(lock.with_for_update(key_share=True))
     found = await read(change.connection, identifier, writer.caller)
     organization, _, external_id = str(found.members["person"]).partition("/")
-    if local(writer.caller.identity, organization) == external_id:
+    if writer.caller.identity_in(organization) == external_id:
         raise NotPermitted("nobody assesses themselves: somebody else must", code="SELF_APPROVAL_FORBIDDEN")
     return found
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import label, many, name, slug, time
@@ -76,10 +77,10 @@ async def read(connection: AsyncConnection, identifier: str) -> Record:
     return found[0]
 
 
-async def approve(change: Change, identifier: str, by: str, now: datetime) -> None:
+async def approve(change: Change, identifier: str, caller: Caller, now: datetime) -> None:
     """One more approver; it is active with two. `Conflict` for whoever opened it, for a second time, or when over."""
     before = await _locked(change, identifier, now)
-    by = str(local(by, before.organization))
+    by = caller.identity_in(before.organization)
     if before.opened_by == by:
         what = "whoever opened a break-glass does not approve it: two others must"
         raise Conflict(what, code="SELF_APPROVAL_FORBIDDEN")
@@ -99,10 +100,10 @@ async def close(change: Change, identifier: str, now: datetime) -> None:
     await _set(change, identifier, expires_at=max(now, before.opened_at + timedelta(microseconds=1)))
 
 
-async def review(change: Change, identifier: str, by: str, found: str, now: datetime) -> None:
+async def review(change: Change, identifier: str, caller: Caller, found: str, now: datetime) -> None:
     """What somebody other than the opener made of it, when it is over. `Conflict` otherwise."""
     before = await _locked(change, identifier, now)
-    by = str(local(by, before.organization))
+    by = caller.identity_in(before.organization)
     if before.opened_by == by:
         what = "whoever opened a break-glass does not review it: somebody else must"
         raise Conflict(what, code="SELF_APPROVAL_FORBIDDEN")

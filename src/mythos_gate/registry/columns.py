@@ -10,9 +10,10 @@ from typing import Any
 import pycountry
 
 from mythos_gate.countries import normalise
-from mythos_gate.registry.kind import Bad, Clock, Country, Parser
+from mythos_gate.registry.kind import LONGEST_CELL, Bad, Clock, Country, Parser
 
 LONGEST_NAME = 128
+LONGEST_LIST = 100_000
 
 NAME = re.compile(r"[A-Za-z0-9._@+-]+")
 SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -162,9 +163,16 @@ class many:  # noqa: N801
 
     parse: Parser
 
+    @property
+    def longest(self) -> int:
+        """Characters of the whole list; hundreds of organizations may be exempt."""
+        return LONGEST_LIST
+
     def __call__(self, value: str, clock: Clock) -> list[Any]:
         found = []
         for entry in filter(None, (part.strip() for part in re.split("[;|]", value))):
+            if len(entry) > LONGEST_CELL:
+                raise Bad(f"has an entry of more than {LONGEST_CELL} characters", "shorten it")
             try:
                 found.append(self.parse(entry, clock))
             except Bad as bad:

@@ -23,16 +23,17 @@ class Writer:
 
 
 def narrowed(kind: Kind, writer: Writer) -> Kind:
-    """The kind as this writer may assert it; for whoever is of no organization as it is."""
-    own = writer.caller.organization
+    """The kind as this writer may assert it over REST."""
+    own, columns = writer.caller.organization, dict(kind.columns)
+    if kind.name == "people":
+        # Whoever brings somebody in has asked for the access, and neither approves nor adjudicates it.
+        asked = writer.caller.identity if own is None else writer.caller.identity_in(own)
+        columns["requested_by"] = replace(columns["requested_by"], default=asked)
+    check = _people(kind, evidence=own is not None) if kind.name == "people" else kind.check
     if own is None:
-        return kind
-    columns = dict(kind.columns)
+        return replace(kind, columns=columns, check=check)
     columns["organization"] = replace(columns["organization"], parse=_only(own), required=False, default=own)
     refused = frozenset(name for name, column in columns.items() if not writer.may(column.by))
-    if "requested_by" in columns:
-        columns["requested_by"] = replace(columns["requested_by"], default=writer.caller.identity)
-    check = _people(kind) if kind.name == "people" else kind.check
     return replace(kind, columns=columns, refused=refused, check=check)
 
 
@@ -46,7 +47,7 @@ def _only(own: str) -> Parser:
     return parse
 
 
-def _people(kind: Kind) -> Callable[[Row, Record | None, After], Findings]:
+def _people(kind: Kind, *, evidence: bool) -> Callable[[Row, Record | None, After], Findings]:
     def check(row: Row, before: Record | None, after: After) -> Findings:
         if kind.check:
             yield from kind.check(row, before, after)
@@ -54,9 +55,8 @@ def _people(kind: Kind) -> Callable[[Row, Record | None, After], Findings]:
         if before and before["employment"] == Employment.ENDED != person["employment"]:
             yield "employment", HAS_LEFT, f"{ANEW}, under another external id"
         old = before or dict.fromkeys(OBLIGATIONS)
-        if any(person[name] and person[name] != old[name] for name in OBLIGATIONS if name in row.cells) and (
-            row.get("obligations_evidence") is None
-        ):
+        new = [name for name in OBLIGATIONS if name in row.cells and person[name] and person[name] != old[name]]
+        if evidence and new and row.get("obligations_evidence") is None:
             what = "must say where training and signatures are on file"
             yield "obligations_evidence", what, "give a reference, such as a course record's number"
 

@@ -117,9 +117,16 @@ async def aside(work: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.to_thread(work, *arguments)
 
 
-async def lock(connection: AsyncConnection) -> None:
-    """One import at a time: what it read still holds when it writes."""
-    await connection.execute(sql("SELECT pg_advisory_xact_lock(hashtext('mythos_gate import'))"))
+async def lock(connection: AsyncConnection, organization: str | None = None) -> None:
+    """One import at a time: what it read still holds when it writes; of organizations' own lists one for each."""
+    if organization is None:
+        await connection.execute(sql("SELECT pg_advisory_xact_lock(hashtext('mythos_gate import'))"))
+    else:
+        shared = "pg_advisory_xact_lock_shared(hashtext('mythos_gate import'))"
+        own = "pg_advisory_xact_lock(hashtext('mythos_gate import'), hashtext(:organization))"
+        await connection.execute(sql(f"SELECT {shared}, {own}"), {"organization": organization})
+    # What is made of a large file is made between statements.
+    await connection.execute(sql("SET LOCAL idle_in_transaction_session_timeout = '120s'"))
 
 
 def report(change: Change, summary: Summary) -> Summary:

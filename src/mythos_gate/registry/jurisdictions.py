@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.audit.entry import canonical, timestamp
-from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.errors import Conflict, NotFound, Outdated
 from mythos_gate.registry import columns, csvfile, imports
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import group, label, one_of
@@ -74,14 +74,22 @@ async def activate(change: Change, identifier: str, members: Mapping[str, Any]) 
     reviewed_at = datetime.fromisoformat(members["reviewed_at"])
     if (await change.connection.execute(select(SETS.c.id).where(SETS.c.id == identifier))).one_or_none() is None:
         raise NotFound("no such data set")
+    if members["replaces"] != await in_force(change.connection):
+        raise Outdated("another data set came into force since: look at what would change now")
     await _put_in_force(change, identifier, {"reviewed_at": reviewed_at}, Outcome())
     change.details |= {"data_set": identifier}
+
+
+async def in_force(connection: AsyncConnection) -> str | None:
+    """The id of the data set in force."""
+    found: str | None = (await connection.execute(select(tables.programme.c.data_set_id))).scalar_one()
+    return found
 
 
 async def _stored(change: Change, data: bytes, version: str) -> tuple[str, Outcome, int]:
     """The id of the content, which is on record then, and how many rows it has."""
     problems = Problems(JURISDICTIONS)
-    rows = csvfile.read(data, JURISDICTIONS, Clock(datetime.now(UTC)), problems)
+    rows = await imports.aside(csvfile.read, data, JURISDICTIONS, Clock(datetime.now(UTC)), problems)
     _check(rows, problems)
     problems.end()
     records = [

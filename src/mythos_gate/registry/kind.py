@@ -142,8 +142,9 @@ class Column:
         if CONTROL.search(text):
             raise Bad("contains a control character or a line break", "remove it")
         text = text.strip()
-        if len(text) > LONGEST_CELL:
-            raise Bad(f"is longer than {LONGEST_CELL} characters", "shorten it")
+        longest = getattr(self.parse, "longest", LONGEST_CELL)  # of a list each entry is looked at
+        if len(text) > longest:
+            raise Bad(f"is longer than {longest} characters", "shorten it")
         value = self.parse(text, clock) if text else None
         if value is None or value == []:
             if self.required:

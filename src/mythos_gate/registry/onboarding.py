@@ -30,7 +30,7 @@ async def take(change: Change, resource: Resource, data: bytes, writer: Writer) 
     problems = Problems(kind)
     try:
         rows = await imports.aside(csvfile.read, data, kind, Clock(writer.now), problems)
-        await imports.lock(change.connection)
+        await imports.lock(change.connection, writer.caller.organization)
         outcome = await imports.take(change, kind, rows, problems)
     except InvalidFile as error:
         if any(each.column in ASSESSMENT for each in error.problems):

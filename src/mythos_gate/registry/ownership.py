@@ -29,7 +29,8 @@ OWNERSHIPS = Kind(
 
 async def read(connection: AsyncConnection, reference: str) -> Shown:
     """Every owner on record of one organization, by its id or slug. `NotFound`."""
-    named = select(tables.organizations.c.id, tables.organizations.c.slug).where(
+    pending = tables.organizations.c.ownership_change_pending
+    named = select(tables.organizations.c.id, tables.organizations.c.slug, pending).where(
         (tables.organizations.c.id == reference) | (tables.organizations.c.slug == reference)
     )
     organization = (await connection.execute(named)).one_or_none()
@@ -46,7 +47,8 @@ async def read(connection: AsyncConnection, reference: str) -> Shown:
         }
         for row in await connection.execute(query.where(held.organization_id == organization.id))
     ]
-    return Shown({"id": organization.id, "organization": organization.slug, "owners": owners})
+    reported = {"ownership_change_pending": organization.ownership_change_pending}
+    return Shown({"id": organization.id, "organization": organization.slug, **reported, "owners": owners})
 
 
 async def settle(change: Change, reference: str, etag: str) -> str:

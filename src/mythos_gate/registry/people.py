@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mythos_gate import tables
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict
 from mythos_gate.registry import seats
 from mythos_gate.registry.change import Change
@@ -75,7 +76,7 @@ def _approvals(row: Row) -> list[Record] | None:
     return None if approvals is None else [{"person_id": row.id, "approver": each} for each in approvals]
 
 
-async def approve(change: Change, person: str, by: str) -> None:
+async def approve(change: Change, person: str, by: Caller) -> None:
     """One approver's own word. `Conflict` for whoever requested, for the person, and for a second time."""
     name = await _another(change, person, by)
     given = insert(tables.approvals).values(person_id=person, approver=name).on_conflict_do_nothing()
@@ -84,7 +85,7 @@ async def approve(change: Change, person: str, by: str) -> None:
     change.details |= {"person": person}
 
 
-async def review(change: Change, person: str, by: str, due: datetime, now: datetime) -> None:
+async def review(change: Change, person: str, by: Caller, due: datetime, now: datetime) -> None:
     """Access is still needed; the next review is due then. `Conflict` for whoever requested, and for the past."""
     await _another(change, person, by)
     if due <= now:
@@ -110,11 +111,11 @@ async def _locked(change: Change, person: str) -> RowMapping:
     return (await change.connection.execute(locked)).mappings().one()
 
 
-async def _another(change: Change, person: str, by: str) -> str:
+async def _another(change: Change, person: str, by: Caller) -> str:
     """The name of somebody who neither requested access nor would have it, as approvals of this person keep it."""
     row = await _locked(change, person)
-    name = str(local(by, row["slug"]))
-    if name in {row["requested_by"], row["external_id"]}:
+    name = by.identity_in(row["slug"])
+    if {name, by.identity, by.id} & {row["requested_by"], row["external_id"]}:
         what = "whoever requested access for a person, or is that person, neither approves nor reviews it"
         raise Conflict(f"{what}: somebody else must", code="SELF_APPROVAL_FORBIDDEN")
     return name

@@ -9,12 +9,11 @@ from sqlalchemy import ColumnElement, RowMapping, func, insert, select, text, tr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
 from mythos_gate.registry import assessments, jurisdictions, ownership, resources, screenings, standing, stops
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
-from mythos_gate.tables import authorities, proposals
+from mythos_gate.tables import authorities, callers, proposals
 from mythos_gate.terms import Permission, ProposalState, ProposedAction
 
 BY_NAME = {resource.name: resource for resource in resources.RESOURCES}
@@ -95,7 +94,7 @@ async def propose(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
         await assessments.keep(change.connection, identifier, members)
     change.details.clear()
     change.details |= {"proposal": identifier, "proposed": wanted.type, "members": sorted(members)}
-    return await read(change.connection, identifier, writer.caller)
+    return await read(change.connection, identifier, writer)
 
 
 async def _bound(change: Change, wanted: Wanted, writer: Writer) -> Wanted:
@@ -106,11 +105,17 @@ async def _bound(change: Change, wanted: Wanted, writer: Writer) -> Wanted:
             found = await assessments.read(connection, reference, caller)
         case "ownerships", _:
             found = await ownership.read(connection, reference)
+        case "screenings", _:
+            return replace(wanted, etag=(await screenings.read_hit(connection, wanted.members or {})).etag)
+        case "data_sets", _:
+            base = await jurisdictions.in_force(connection)
+            return replace(wanted, members={**(wanted.members or {}), "replaces": base})
         case _, ProposedAction.CHANGE | ProposedAction.ACTIVATE if wanted.resource in BY_NAME:
             found = await resources.read(connection, BY_NAME[wanted.resource], reference, caller)
         case _:
             return wanted
-    return replace(wanted, reference=found.id, etag=found.etag if wanted.etag == "*" else wanted.etag)
+    anything = wanted.etag is None or "*" in {each.strip() for each in wanted.etag.split(",")}
+    return replace(wanted, reference=found.id, etag=found.etag if anything else wanted.etag)
 
 
 # Whose a record is: only officers of this authority decide, and compliance.
@@ -157,14 +162,15 @@ async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, 
     row, wanted = await _open(change, identifier, writer)
     if writer.caller.is_service:
         raise NotPermitted("a service cannot confirm: a second officer must", code="APPROVER_NOT_QUALIFIED")
-    if row["proposed_by"] == writer.caller.id:
+    proposer = select(func.coalesce(callers.c.person_id, callers.c.id)).where(callers.c.id == row["proposed_by"])
+    if (await change.connection.execute(proposer)).scalar_one() == writer.caller.identity:
         what = "whoever proposed this cannot confirm it: a second officer must"
         raise NotPermitted(what, code="SELF_APPROVAL_FORBIDDEN")
     change.type = wanted.type
     await _do(change, wanted, writer)
     await _decide(change, identifier, ProposalState.CONFIRMED, writer)
     change.details |= {"proposal": identifier, "proposed_by": row["proposed_by"]}
-    return await read(change.connection, identifier, writer.caller)
+    return await read(change.connection, identifier, writer)
 
 
 async def withdraw(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:
@@ -172,11 +178,11 @@ async def withdraw(change: Change, identifier: str, writer: Writer) -> dict[str,
     await _open(change, identifier, writer)
     await _decide(change, identifier, ProposalState.WITHDRAWN, writer)
     change.details |= {"proposal": identifier}
-    return await read(change.connection, identifier, writer.caller)
+    return await read(change.connection, identifier, writer)
 
 
-async def read(connection: AsyncConnection, identifier: str, caller: Caller) -> dict[str, Any]:
-    query = select(proposals).where(proposals.c.id == identifier, _visible(caller))
+async def read(connection: AsyncConnection, identifier: str, writer: Writer) -> dict[str, Any]:
+    query = select(proposals).where(proposals.c.id == identifier, _visible(writer))
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound("no such proposal")
@@ -184,20 +190,22 @@ async def read(connection: AsyncConnection, identifier: str, caller: Caller) -> 
 
 
 async def page(
-    connection: AsyncConnection, state: ProposalState | None, after: str | None, limit: int, caller: Caller
+    connection: AsyncConnection, state: ProposalState | None, after: str | None, limit: int, writer: Writer
 ) -> Sequence[dict[str, Any]]:
     """In the order of their ids, behind the given one."""
-    query = select(proposals).where(proposals.c.id > (after or ""), _visible(caller))
+    query = select(proposals).where(proposals.c.id > (after or ""), _visible(writer))
     query = query.order_by(proposals.c.id).limit(limit)
     rows = await connection.execute(query if state is None else query.where(proposals.c.state == state))
     return [_shown(row) for row in rows.mappings()]
 
 
-def _visible(caller: Caller) -> ColumnElement[bool]:
-    """An officer sees what concerns the own authority, or no authority in particular."""
-    if caller.authority_id is None:
-        return true()
-    return (proposals.c.authority_id == caller.authority_id) | proposals.c.authority_id.is_(None)
+def _visible(writer: Writer) -> ColumnElement[bool]:
+    """What this caller may decide, or who may see all; an officer of that the own authority's, or no one's."""
+    subjects = [name for name, subject in SUBJECTS.items() if writer.may(subject.by)]
+    shown = true() if writer.may(Permission.EXPLAIN) else proposals.c.resource.in_(subjects)
+    if writer.caller.authority_id is None:
+        return shown
+    return shown & ((proposals.c.authority_id == writer.caller.authority_id) | proposals.c.authority_id.is_(None))
 
 
 async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
@@ -210,7 +218,7 @@ async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
             if rows := ownership.rows(organization, members):
                 await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
         case "screenings", _:
-            await screenings.adjudicate(change, members, writer)
+            await screenings.adjudicate(change, members, etag, writer)
         case "data_sets", _:
             await jurisdictions.activate(change, reference, members)
         case _, ProposedAction.CREATE:
@@ -218,6 +226,8 @@ async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
         case _, ProposedAction.CHANGE:
             await resources.alter(change, BY_NAME[wanted.resource], reference, members, etag, writer)
         case _, ProposedAction.ACTIVATE:
+            before = await resources.read(change.connection, BY_NAME[wanted.resource], reference, writer.caller)
+            before.require(etag, wanted.subject.noun)
             await standing.activate(change, wanted.resource, reference)
         case _, ProposedAction.LIFT:
             await stops.lift(change, reference)
@@ -225,7 +235,7 @@ async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
 
 async def _open(change: Change, identifier: str, writer: Writer) -> tuple[Mapping[str, Any], Wanted]:
     """What is undecided, and this writer may decide. `NotFound`, `NotPermitted` or `Conflict`."""
-    query = select(proposals).where(proposals.c.id == identifier, _visible(writer.caller)).with_for_update()
+    query = select(proposals).where(proposals.c.id == identifier, _visible(writer)).with_for_update()
     row = (await change.connection.execute(query)).mappings().one_or_none()
     if row is None:
         raise NotFound("no such proposal")
@@ -243,6 +253,8 @@ async def _decide(change: Change, identifier: str, state: ProposalState, writer:
     await change.connection.execute(
         decided.values(state=state, decided_by=writer.caller.id, decided_at=func.clock_timestamp())
     )
+    # What is decided stands in the records, if anywhere: nationality is not kept twice.
+    await assessments.forget(change.connection, identifier)
 
 
 def _shown(row: RowMapping) -> dict[str, Any]:

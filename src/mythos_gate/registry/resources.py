@@ -40,6 +40,7 @@ class Resource:
     may_create: Permission = Permission.ADMINISTER
     apart: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    constant: frozenset[str] = frozenset()  # set once, when it is made
     widens: bool = False  # whether a change may give access to somebody, and so needs a second officer
     narrows: Mapping[str, Any] = field(default_factory=dict)  # what only takes access away, and so does not
     confined: bool = False  # whether an officer sees the own authority's alone
@@ -66,7 +67,7 @@ class Resource:
 
     def settable(self, *, new: bool) -> dict[str, Column]:
         """Of a record that is there, neither its name nor its status: that has routes of its own."""
-        left = self.fixed if new else self.fixed | {*self.kind.key, "status"}
+        left = self.fixed if new else self.fixed | self.constant | {*self.kind.key, "status"}
         return {name: column for name, column in self.shown.items() if name not in left}
 
     @property
@@ -90,8 +91,8 @@ PERSON = _staff(
 )
 ORGANIZATION = Resource(ORGANIZATIONS, "organization", widens=True, narrows={"ownership_change_pending": True})
 RESOURCES = (
-    Resource(AUTHORITIES, "authority", may_create=PROGRAMME, widens=True),
-    Resource(MODELS, "model", widens=True),
+    Resource(AUTHORITIES, "authority", may_create=PROGRAMME, constant=frozenset({"kind"}), widens=True),
+    Resource(MODELS, "model", constant=frozenset({"authority"}), widens=True),
     ORGANIZATION,
     Resource(GRANTS, "grant", widens=True, confined=True, expires=("not_after",)),
     Resource(DIRECTIVES, "directive", widens=True, confined=True, expires=("ends_at",)),
@@ -219,7 +220,7 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
         values.setdefault("organization", writer.caller.organization)
     _permit(resource, values, writer, new=True)
     if "requested_by" in resource.shown:
-        values.setdefault("requested_by", writer.caller.identity)
+        values.setdefault("requested_by", writer.caller.identity_in(str(values.get("organization"))))
     _complete(resource, values)
     there = f"this name is on record as {resource.article} {resource.noun}: change it instead"
     identifier = await create_one(change, narrowed(resource.kind, writer), values, writer.now, there)
@@ -306,7 +307,7 @@ async def take_all(change: Change, kind: Kind, items: Sequence[Mapping[str, Any]
         known = absent | {name: value for name, value in members.items() if name in kind.columns}
         rows.append(_row(kind, number, known, now, problems))
     unique(rows, kind, problems)
-    await imports.lock(change.connection)
+    await imports.lock(change.connection, f"{kind.name} over REST")
     outcome = await _take(change, kind, rows, problems)
     return imports.report(change, outcome.summary(kind.name, len(rows)))
 

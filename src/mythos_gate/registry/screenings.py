@@ -15,7 +15,7 @@ from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import label, name, one_of, slug, time
 from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
-from mythos_gate.registry.people import local
+from mythos_gate.registry.shown import Shown
 from mythos_gate.terms import ScreeningStatus
 
 
@@ -53,7 +53,8 @@ def _hit_stays(_: Row, before: Record | None, after: After) -> Findings:
     """A provider reports hits and renews what was adjudicated; that a hit was none is said by an adjudicator."""
     [found] = after["person_screenings"] + after["organization_screenings"]
     was = before and before["status"]
-    if found["status"] in {ScreeningStatus.CLEAR, ScreeningStatus.FALSE_POSITIVE} and was in HITS:
+    kept = {ScreeningStatus.TRUE_MATCH} if was == ScreeningStatus.TRUE_MATCH else HITS
+    if was in HITS and found["status"] not in kept:
         yield "status", WAITS, "adjudicate it: POST /v1/screenings/adjudicate"
     elif found["status"] == ScreeningStatus.FALSE_POSITIVE and was != ScreeningStatus.FALSE_POSITIVE:
         yield "status", "is an adjudicator's word", "record the hit as pending, then POST /v1/screenings/adjudicate"
@@ -93,31 +94,45 @@ async def page(
 
 
 HIT = {
-    "organization_screenings": "SELECT s.status, s.organization_id AS id, CAST(NULL AS text) AS requested_by"
+    "organization_screenings": "SELECT s.organization_id AS id, s.status, s.screened_at, s.list_version,"
+    " CAST(NULL AS text) AS requested_by"
     " FROM organization_screenings s JOIN organizations o ON o.id = s.organization_id"
     " WHERE o.slug = :organization FOR UPDATE OF s",
-    "person_screenings": "SELECT s.status, s.person_id AS id, p.requested_by FROM person_screenings s"
+    "person_screenings": "SELECT s.person_id AS id, s.status, s.screened_at, s.list_version, p.requested_by"
+    " FROM person_screenings s"
     " JOIN people p ON p.id = s.person_id JOIN organizations o ON o.id = p.organization_id"
     " WHERE o.slug = :organization AND p.external_id = :person FOR UPDATE OF s",
 }
 
 
-async def adjudicate(change: Change, members: Mapping[str, Any], writer: Writer) -> None:
+async def read_hit(connection: AsyncConnection, members: Mapping[str, Any]) -> Shown:
+    """The result that is to be adjudicated, locked; its tag is that of this very hit. `NotFound`."""
+    named = {"organization": members["organization"], "person": members.get("person")}
+    kind = "organization_screenings" if named["person"] is None else "person_screenings"
+    found = (await connection.execute(text(HIT[kind]), named)).mappings().one_or_none()
+    if found is None:
+        raise NotFound("no screening of that name")
+    at = found["screened_at"]
+    return Shown({**{str(name): value for name, value in found.items()}, "screened_at": at and timestamp(at)})
+
+
+async def adjudicate(change: Change, members: Mapping[str, Any], etag: str, writer: Writer) -> None:
     """What a hit was: `false_positive` or `true_match`, under the adjudicator's own name.
 
-    `NotPermitted` for who requested access for the person, or is it; `NotFound`; `Conflict` if there is no hit.
+    `NotPermitted` for who requested access for the person, or is it; `NotFound`; `Conflict` if there is no hit;
+    `Outdated` if it is not the hit that `etag` stands for.
     """
     organization, person = members["organization"], members.get("person")
     table = tables.organization_screenings if person is None else tables.person_screenings
-    named = {"organization": organization, "person": person}
-    found = (await change.connection.execute(text(HIT[table.name]), named)).one_or_none()
-    if found is None:
-        raise NotFound("no screening of that name")
-    if local(writer.caller.identity, organization) in {found.requested_by, person}:
+    hit = await read_hit(change.connection, members)
+    hit.require(etag, "screening")
+    found = hit.members
+    caller = writer.caller
+    if {caller.identity_in(organization), caller.identity, caller.id} & {found["requested_by"], person}:
         what = "whoever requested access for a person, or is that person, does not adjudicate"
         raise NotPermitted(f"{what}: somebody else must", code="ADJUDICATOR_CONFLICT")
-    if found.status not in HITS or found.status == members["status"]:
-        raise Conflict(f"the screening is {found.status} and cannot become {members['status']}: no hit waits")
+    if found["status"] != ScreeningStatus.PENDING:
+        raise Conflict(f"the screening is {found['status']} and cannot become {members['status']}: no hit waits")
     [key] = table.primary_key
-    await change.connection.execute(update(table).where(key == found.id).values(status=members["status"]))
-    change.details |= {"organization" if person is None else "person": found.id}
+    await change.connection.execute(update(table).where(key == hit.id).values(status=members["status"]))
+    change.details |= {"organization" if person is None else "person": hit.id}

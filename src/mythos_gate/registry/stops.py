@@ -1,5 +1,6 @@
 """Stops: kill switches on everything, an authority or a model, and incident locks on the others."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -136,4 +137,10 @@ STOPS = Kind(
         ),
     ),
     check=_check,
+)
+# Over REST each incident locks for itself: lifting the lock of one leaves the other's.
+SETTING = replace(
+    STOPS,
+    key=("scope", "target", "incident"),
+    parts=tuple(replace(part, key=(*part.key, "incident")) for part in STOPS.parts),
 )

@@ -1,0 +1,188 @@
+"""Two officers are two people, and confirm what they have seen: ways around that, each refused."""
+
+import pytest
+
+from mythos_gate.registry import resources
+from mythos_gate.terms import Role
+from tests.api.test_resources import NEW, Rest
+from tests.service import question
+
+pytestmark = pytest.mark.anyio
+ANY = {"If-Match": "*"}
+
+
+@pytest.fixture
+async def officers(service):
+    return [Rest(service, await service.key(Role.COMPLIANCE)) for _ in range(3)]
+
+
+async def primary(service, subject="acme/us"):
+    return (await service.ask(question(subject, country="DE"))).json()["context"]["reason_admin"]["primary"]
+
+
+async def test_two_keys_of_one_person_are_not_two_people(service):
+    await service.load(people="organization,external_id,employment\nother,kim,employee\n")
+    one, same = [Rest(service, await service.key(Role.COMPLIANCE, person="other/kim")) for _ in range(2)]
+    made = (await one("PATCH", "organizations/acme", {"sector": "x"}, **ANY)).json()["id"]
+    refused = await same("POST", f"proposals/{made}/confirm")
+    assert (refused.status_code, refused.json()["code"]) == (403, "SELF_APPROVAL_FORBIDDEN")
+    assert (
+        await Rest(service, await service.key(Role.COMPLIANCE))("POST", f"proposals/{made}/confirm")
+    ).status_code == 200
+
+
+@pytest.mark.parametrize("status", ["incomplete", "clear", "false_positive", "pending"])
+async def test_a_confirmed_match_is_not_washed_away_by_results(service, officers, status):
+    await service.load(screenings="organization,person,status\nacme,us,true_match\nacme,,true_match\n")
+    for named in ({"person": "us"}, {}):
+        item = {"organization": "acme", "status": status, "screened_at": service.now.isoformat(), **named}
+        assert (await officers[0]("POST", "screenings", {"items": [item]})).status_code == 400
+    await service.load(screenings="organization,person,status\nacme,,clear\nacme,us,pending\n")
+    item = {"organization": "acme", "person": "us", "status": "incomplete"}
+    assert (await officers[0]("POST", "screenings", {"items": [item]})).status_code == 400
+
+
+async def test_a_verdict_is_about_the_hit_that_was_seen(service, officers):
+    one, two, three = officers
+    await service.load(screenings="organization,person,status,list_version\nacme,us,pending,L1\n")
+    verdict = {"organization": "acme", "person": "us", "status": "false_positive"}
+    made = (await one("POST", "screenings/adjudicate", verdict)).json()["id"]
+    await service.load(screenings="organization,person,status,list_version\nacme,us,pending,L2\n")
+    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
+    again = (await one("POST", "screenings/adjudicate", verdict)).json()["id"]
+    assert (await three("POST", "screenings/adjudicate", verdict | {"status": "true_match"})).status_code == 200
+    assert (await two("POST", f"proposals/{again}/confirm")).status_code == 412
+    assert await primary(service) == "SCREENING_MATCH_CONFIRMED"
+
+
+@pytest.mark.parametrize("role", [Role.ORG_ADMIN, Role.COMPLIANCE])
+async def test_whoever_imported_somebody_does_not_approve_them(service, role):
+    await service.load(people="organization,external_id,employment\nacme,lee,employee\n")
+    scope = {"organization": "acme"} if role == Role.ORG_ADMIN else {}
+    rest = Rest(service, await service.key(role, person="acme/lee", **scope))
+    text = "organization,external_id,employment\nacme,new,employee\n"
+    headers = rest.headers | {"Content-Type": "text/csv"}
+    assert (await service.client.post("/v1/people/import", content=text, headers=headers)).status_code == 200
+    for step, members in (("approve", None), ("review", {"due": "2030-01-01T00:00:00Z"})):
+        assert (await rest("POST", f"people/acme/new/{step}", members)).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    assert service.sql(
+        "SELECT count(*) FROM approvals a JOIN people p ON p.id = person_id WHERE external_id = 'new'"
+    ) == [(0,)]
+
+
+async def test_nobody_learns_where_an_approver_is_on_record(service):
+    await service.load(people="organization,external_id,employment\nother,kim,employee\n")
+    kim = Rest(service, await service.key(Role.COMPLIANCE, person="other/kim"))
+    assert (await kim("POST", "people/acme/us/approve")).status_code == 200
+    admin = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme"))
+    assert "other" not in (await admin("GET", "people/acme/us")).text
+
+
+async def test_whoever_has_left_is_not_imported_back_by_compliance(service, officers):
+    await officers[0]("POST", "people/acme/us/revoke")
+    headers = officers[0].headers | {"Content-Type": "text/csv"}
+    text = "organization,external_id,employment\nacme,us,employee\n"
+    assert (await service.client.post("/v1/people/import", content=text, headers=headers)).status_code == 400
+
+
+async def test_a_change_that_is_reported_meanwhile_is_not_reviewed_by_an_older_proposal(service, officers):
+    one, two, _ = officers
+    made = (await one("PUT", "organizations/acme/ownership", {"owners": []}, **ANY)).json()["id"]
+    await one("PATCH", "organizations/acme", {"ownership_change_pending": True}, **ANY)
+    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
+    assert await primary(service) == "ORG_OWNERSHIP_REVIEW"
+
+
+async def test_any_tag_in_a_list_is_bound_as_well(officers):
+    one, two, _ = officers
+    made = (await one("PATCH", "organizations/acme", {"sector": "x"}, **{"If-Match": '"x", *'})).json()["id"]
+    other = (await one("PATCH", "organizations/acme", {"sector": "y"}, **ANY)).json()["id"]
+    assert (await two("POST", f"proposals/{other}/confirm")).status_code == 200
+    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
+
+
+async def test_what_is_activated_is_what_was_proposed(officers):
+    one, two, _ = officers
+    draft = (await one("POST", "grants", NEW["grants"])).json()["id"]
+    activation = (await one("POST", f"grants/{draft}/activate")).json()["id"]
+    wider = (await one("PATCH", f"grants/{draft}", {"allowed_countries": ["*"]}, **ANY)).json()["id"]
+    assert (await two("POST", f"proposals/{wider}/confirm")).status_code == 200
+    assert (await two("POST", f"proposals/{activation}/confirm")).status_code == 412
+
+
+async def test_a_vendor_does_not_become_a_government(officers):
+    for path, members in (
+        ("authorities/orrery", {"kind": "government"}),
+        ("models/mythos-5", {"authority": "export-office"}),
+    ):
+        assert (await officers[0]("PATCH", path, members, **ANY)).status_code == 400
+
+
+async def test_a_second_incident_locks_for_itself(service, officers):
+    one, two, _ = officers
+    lock = {"scope": "person", "target": "acme/us"}
+    made = [(await one("POST", "stops", lock | {"incident": each})).json()["id"] for each in ("I-1", "I-2")]
+    assert (await one("POST", "stops", lock | {"incident": "I-1"})).status_code == 409
+    lift = (await one("POST", f"stops/{made[0]}/lift")).json()["id"]
+    assert (await two("POST", f"proposals/{lift}/confirm")).status_code == 200
+    assert await primary(service) == "INCIDENT_LOCKDOWN"
+
+
+async def test_an_officer_sees_no_proposal_about_people(service, officers):
+    await service.load(screenings="organization,person,status\nacme,us,pending\n")
+    await officers[0](
+        "POST", "screenings/adjudicate", {"organization": "acme", "person": "us", "status": "false_positive"}
+    )
+    await officers[0]("PATCH", "organizations/acme", {"sector": "x"}, **ANY)
+    officer = Rest(service, await service.key(Role.OFFICER, authority="orrery"))
+    assert [item["resource"] for item in (await officer("GET", "proposals")).json()["items"]] == ["organizations"]
+
+
+async def test_what_is_decided_keeps_no_nationality_twice(service, officers):
+    one, two, three = officers
+    path = "people/acme/ca/assessment"
+    for step, rest in (("confirm", two), ("withdraw", three)):
+        held = [{"country": "Japan", "acquired": "1990-01-01"}]
+        made = (await one("PUT", path, {"us_person": "no", "citizenships": held}, **ANY)).json()["id"]
+        assert service.sql("SELECT count(*) FROM assessment_proposals") == [(1,)]
+        assert (await rest("POST", f"proposals/{made}/{step}")).status_code == 200
+        assert service.sql("SELECT count(*) FROM assessment_proposals") == [(0,)]
+    roles = service.sql(
+        "SELECT grantee FROM information_schema.role_table_grants WHERE table_name = 'assessment_proposals' AND grantee LIKE 'mythos%%'"
+    )
+    assert {role for (role,) in roles} == {"mythos_gate_compliance"}
+    before = service.sql("SELECT count(*) FROM nationality_commitments")
+    assert (await one("POST", f"{path}/withdraw")).status_code == 200
+    assert service.sql("SELECT count(*) FROM nationality_commitments") == [(before[0][0] + 1,)]
+
+
+@pytest.mark.parametrize("country", ["", " ", "Iran@1990-01-01", "Iran;Cuba", "Iran|Cuba"])
+async def test_a_country_is_kept_as_it_was_told_or_refused(officers, country):
+    held = [{"country": "Canada"}, {"country": country}]
+    answer = await officers[0]("PUT", "people/acme/ca/assessment", {"us_person": "no", "citizenships": held}, **ANY)
+    assert answer.status_code == 400
+    dated = {"us_person": "no", "citizenships": [{"country": "Canada", "acquired": 0}]}
+    assert (await officers[0]("PUT", "people/acme/ca/assessment", dated, **ANY)).status_code == 400
+
+
+async def test_a_letter_may_exempt_hundreds(service, officers):
+    names = [f"organization-of-the-letter-{number}" for number in range(150)]
+    await service.load(organizations="organization,name,status\n" + "".join(f"{name},N,active\n" for name in names))
+    made = await officers[0]("POST", "directives", NEW["directives"] | {"exempt_organizations": names})
+    assert (made.status_code, len(made.json()["exempt_organizations"])) == (201, 150)
+
+
+async def test_an_export_leaves_nobody_out(service, officers, monkeypatch):
+    monkeypatch.setattr(resources.Search, "__init__", _of_two)
+    await service.load(
+        people="organization,external_id,employment\n" + "".join(f"acme,p{n},employee\n" for n in range(5))
+    )
+    exported = (await officers[0]("GET", "people/export?organization=acme")).text
+    assert len(exported.splitlines()) == 1 + 7
+
+
+def _of_two(self, filters, after=None, limit=2, expiring=None, country_group=None):
+    """As the real one, with pages of two."""
+    for name, value in locals().copy().items():
+        if name != "self":
+            object.__setattr__(self, name, value)
