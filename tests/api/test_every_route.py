@@ -238,7 +238,7 @@ async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route)
 
 # --- every answer to an administrator ---------------------------------------------------------------------------
 
-MARKS = ("UTOPIA", "1977", "LIST-77", "Grey Holding", "Parent Marker", "SECTOR-77", "V-1", "G-1")
+MARKS = ("UTOPIA", "1977-07-07", "LIST-77", "Grey Holding", "Parent Marker", "SECTOR-77", "V-1", "G-1")
 WORDS = (
     "us_person", "us_basis", "citizenship", "residenc", "nationalit", "evidence_expires", "screening", "screened",
     "ownership", "parent_", "_match", "foreign", "presence", "true_match",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mythos_gate.errors import NotRecorded
 from mythos_gate.registry import resources
 from mythos_gate.terms import Role
 from tests.api.test_resources import NEW, Rest
@@ -186,3 +187,74 @@ def _of_two(self, filters, after=None, limit=2, expiring=None, country_group=Non
     for name, value in locals().copy().items():
         if name != "self":
             object.__setattr__(self, name, value)
+
+
+async def test_a_withdrawal_is_of_one_person_and_outdates_what_was_proposed(service, officers):
+    one, two, _ = officers
+    tag = (await one("GET", "people/acme/us/assessment")).headers["etag"]
+    late = (
+        await one("PUT", "people/acme/us/assessment", {"us_person": "yes", "us_basis": "lpr"}, **{"If-Match": tag})
+    ).json()
+    assert (await one("POST", "people/acme/us/assessment/withdraw")).status_code == 200
+    assert (await two("POST", f"proposals/{late['id']}/confirm")).status_code == 412
+    assert (await one("GET", "people/acme/us/assessment")).json()["us_basis"] is None
+    assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
+
+
+async def test_another_organizations_owners_and_review_stay(service, officers):
+    one, two, _ = officers
+    await service.load(ownerships="organization,owner,percent\nother,Red Fund,60\n")
+    await one("PATCH", "organizations/other", {"ownership_change_pending": True}, **ANY)
+    assert (await one("GET", "organizations/acme/ownership")).json()["owners"] == []
+    owners = [{"owner": "A", "percent": "1"}]
+    made = (await one("PUT", "organizations/acme/ownership", {"owners": owners}, **ANY)).json()["id"]
+    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 200
+    kept = (await one("GET", "organizations/other/ownership")).json()
+    assert [each["owner"] for each in kept["owners"]] == ["Red Fund"]
+    assert kept["ownership_change_pending"] is True
+
+
+async def test_the_organization_is_part_of_the_name(service, officers):
+    await service.load(people="organization,external_id,employment\nother,us,employee\n")
+    for name in ("acme", "other"):
+        assert (await officers[0]("GET", f"people/{name}/us")).json()["organization"] == name
+    assert (await officers[0]("GET", "people/nowhere/us")).status_code == 404
+    wrong = {"organization": "other", "person": "us", "status": "true_match"}
+    assert (await officers[0]("POST", "screenings/adjudicate", wrong)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path", ["people/acme/ca/assessment", "people?country_group=A:1", "people/export?organization=acme"]
+)
+async def test_a_read_that_cannot_be_recorded_is_not_answered(service, officers, monkeypatch, path):
+    async def refuse(_):
+        raise NotRecorded("full")
+
+    monkeypatch.setattr(service.gate.log, "commit", refuse)
+    answer = await service.client.get(f"/v1/{path}", headers=officers[0].headers)
+    assert (answer.status_code, "ca" in answer.json()) == (503, False)
+
+
+async def test_an_authoritys_officer_decides_nothing_of_the_programme(service, officers):
+    one, officer = officers[0], Rest(service, await service.key(Role.OFFICER, authority="orrery"))
+    for path in ("people/acme/us", "agents/acme/bot"):
+        await one("POST", f"{path}/suspend")
+    await service.load(screenings="organization,person,status\nacme,ca,pending\n")
+    data = (await one("GET", "programme")).json()["data_set"]
+    verdict = {"organization": "acme", "person": "ca", "status": "false_positive"}
+    made = [
+        await one("POST", "people/acme/us/activate"),
+        await one("POST", "agents/acme/bot/activate"),
+        await one("POST", "screenings/adjudicate", verdict),
+        await one("POST", f"data-sets/{data}/activate", {"reviewed_at": service.now.isoformat()}),
+    ]
+    for each in made:
+        assert each.status_code == 202, each.text
+        for step in ("confirm", "withdraw"):
+            assert (await officer("POST", f"proposals/{each.json()['id']}/{step}")).status_code == 404
+    refused: list[tuple[str, str, dict[str, object] | None]] = [
+        ("GET", "screenings", None), ("POST", "screenings", {"items": []}), ("POST", "screenings/adjudicate", verdict),
+        ("GET", f"data-sets/{data}", None), ("GET", "eligibility", None), ("GET", "people/acme/us/eligibility", None),
+    ]  # fmt: skip
+    for method, path, body in refused:
+        assert (await officer(method, path, body)).status_code == 403, path

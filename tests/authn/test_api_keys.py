@@ -68,3 +68,10 @@ def test_one_changed_letter_breaks_the_checksum():
     changed = text[:30] + ("0" if text[30] != "0" else "1") + text[31:]
     with pytest.raises(NotAuthenticated, match="malformed"):
         api_keys.parse(changed)
+
+
+def test_another_scheme_is_refused():
+    text, _ = api_keys.create()
+    assert api_keys.bearer(f"bearer {text}")
+    with pytest.raises(NotAuthenticated):
+        api_keys.bearer(f"Basic {text}")

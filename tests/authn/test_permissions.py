@@ -56,3 +56,18 @@ def test_an_empty_file_permits_nothing(tmp_path):
     path = tmp_path / "admin.csv"
     path.write_text("")
     assert not Permissions(path).of(Role)
+
+
+@pytest.mark.parametrize(
+    ("role", "given"),
+    [
+        (Role.GATEWAY, "evaluate read_decisions"),
+        (Role.OFFICER, "read_registry read_programme read_attention administer suspend"),
+        (Role.ORG_ADMIN, "read_staff read_attention enrol review suspend_staff"),
+        (Role.OPERATOR, "read_programme operate"),
+        (Role.AUDITOR, "explain read_decisions read_log read_registry read_programme"),
+    ],
+    ids=str,
+)
+def test_a_role_is_given_this_and_nothing_else(permissions, role, given):
+    assert permissions.of([role]) == {Permission(each) for each in given.split()}
