@@ -1,5 +1,7 @@
 """Two officers are two people, and confirm what they have seen: ways around that, each refused."""
 
+from typing import Any
+
 import pytest
 
 from mythos_gate.errors import NotRecorded
@@ -252,7 +254,7 @@ async def test_an_authoritys_officer_decides_nothing_of_the_programme(service, o
         assert each.status_code == 202, each.text
         for step in ("confirm", "withdraw"):
             assert (await officer("POST", f"proposals/{each.json()['id']}/{step}")).status_code == 404
-    refused: list[tuple[str, str, dict[str, object] | None]] = [
+    refused: list[tuple[str, str, Any]] = [
         ("GET", "screenings", None), ("POST", "screenings", {"items": []}), ("POST", "screenings/adjudicate", verdict),
         ("GET", f"data-sets/{data}", None), ("GET", "eligibility", None), ("GET", "people/acme/us/eligibility", None),
     ]  # fmt: skip
