@@ -167,3 +167,11 @@ async def test_another_organizations_person_is_not_there(service, rests):
     for path in ("other/them", "nowhere/them", them, "acme/nobody"):
         answer = await admin("GET", f"people/{path}/eligibility")
         assert (answer.status_code, answer.json()["detail"]) == (404, "no such person")
+
+
+async def test_one_locked_device_of_several_is_not_what_is_asked_with(service, rests):
+    admin, officer = rests
+    await service.load(endpoints="organization,external_id,attested\nacme,ep-3,yes\n")
+    for endpoint, status in (("ep-1", "eligible"), ("ep-3", "action_needed")):
+        await officer("POST", "stops", {"scope": "endpoint", "target": f"acme/{endpoint}", "incident": "I-1"})
+        assert (await told(admin))["status"] == status

@@ -33,7 +33,8 @@ SELECT p.id, p.external_id, o.slug, p.work_country,
   ARRAY(SELECT DISTINCT g.model_id FROM grants g WHERE g.organization_id = p.organization_id AND g.status <> 'draft'
         ORDER BY 1) AS models,
   (SELECT e.id FROM endpoints e WHERE e.organization_id = p.organization_id AND e.status = 'active'
-   ORDER BY e.attested DESC, e.id LIMIT 1) AS endpoint
+   ORDER BY EXISTS (SELECT FROM stops s WHERE s.endpoint_id = e.id AND s.lifted_at IS NULL), e.attested DESC, e.id
+   LIMIT 1) AS endpoint
 FROM unnest($1::text[]) AS asked JOIN people p ON p.id = asked JOIN organizations o ON o.id = p.organization_id
 ORDER BY p.id
 """
