@@ -44,7 +44,7 @@ class World:
         return opened
 
     async def proposal(self):
-        return await self.made(self.one, "PATCH", "organizations/acme", {"sector": "energy"}, **ANY)
+        return await self.made(self.one, "PATCH", "organizations/acme", {"name": "Acme Inc"}, **ANY)
 
 
 @pytest.fixture

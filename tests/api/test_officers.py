@@ -1,5 +1,7 @@
 """Officers of one authority: its instruments and nobody else's; and operators, who look after keys."""
 
+from typing import Any
+
 import pytest
 
 from mythos_gate.terms import Role
@@ -128,7 +130,7 @@ async def test_a_stop_of_everything_is_lifted_by_the_programmes_officers(service
 
 
 async def test_models_and_caps_are_changed_by_their_own_authority(vendor, government):
-    model, cap = {"versions": ["5.0", "5.1", "5.2"]}, {"organization_cap": 3}
+    model, cap = {"versions": ["5.0", "5.1", "5.2"]}, {"organization_cap": 300}
     tag = {"If-Match": "*"}
     assert (await government[0]("PATCH", "models/mythos-5", model, **tag)).status_code == 403
     assert (await government[0]("PATCH", "authorities/orrery", cap, **tag)).status_code == 403
@@ -137,6 +139,33 @@ async def test_models_and_caps_are_changed_by_their_own_authority(vendor, govern
     assert (await vendor[0]("POST", "authorities", NEW["authorities"])).status_code == 403
     assert (await government[0]("POST", "models", NEW["models"])).status_code == 403
     assert (await vendor[0]("POST", "models", NEW["models"])).status_code == 201
+
+
+async def test_an_organization_concerns_whose_grants_it_holds(service, vendor, government):
+    await service.load(organizations="organization,name,status\nfree,Free,active\n")
+    await service.load(
+        grants="authority,reference,organization,model,status,not_before,versions,capabilities,purposes\n"
+        "orrery,V-2,other,mythos-5,active,2026-01-01,5.1,x,own\nexport-office,G-2,other,mythos-5,draft,2026-01-01,5.1,x,own\n"
+    )
+    tag, mine, name = {"If-Match": "*"}, {"ownership_change_pending": True}, {"name": "Another"}
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "suspend", None), ("POST", "revoke", None), ("PATCH", "", mine), ("PATCH", "", name), ("POST", "activate", None),
+        ("PUT", "ownership", {"owners": []}),
+    ]  # fmt: skip
+    for method, step, members in requests:
+        answer = await government[0](method, f"organizations/other/{step}".rstrip("/"), members, **tag)
+        assert (answer.status_code, "holds grants of other authorities" in answer.text) == (403, True), step
+    proposed = await vendor[0]("PATCH", "organizations/other", name, **tag)
+    assert proposed.status_code == 202
+    assert (await government[0]("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 403
+    assert (await vendor[1]("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 200
+    # acme holds grants of both, and of nobody what is free.
+    for organization in ("acme", "free"):
+        assert (await government[0]("PATCH", f"organizations/{organization}", mine, **tag)).status_code == 200
+        assert (await vendor[0]("POST", f"organizations/{organization}/suspend")).status_code == 200
+    revoked = dict(await identifiers(service))["V-2"]
+    assert (await vendor[0]("POST", f"grants/{revoked}/revoke")).status_code == 200
+    assert (await government[0]("POST", "organizations/other/suspend")).status_code == 200
 
 
 async def test_what_falls_due_is_the_own_authoritys(service, vendor, government):

@@ -116,10 +116,32 @@ async def test_training_and_signatures_need_a_reference_from_an_administrator_al
     assert (refused.status_code, "obligations_evidence: must say" in refused.json()["detail"]) == (400, True)
     done = await admin("PATCH", "people/acme/us", trained | {"obligations_evidence": "LMS-9"}, **{"If-Match": "*"})
     assert (done.status_code, done.json()["obligations_evidence"]) == (200, "LMS-9")
-    # Compliance may take it back, and needs no reference.
+    lost = await admin("PATCH", "people/acme/us", {"obligations_evidence": None}, **{"If-Match": "*"})
+    assert (lost.status_code, "obligations_evidence: must say" in lost.json()["detail"]) == (400, True)
+    # What is less needs no reference, and compliance may do no more than that.
+    for rest in (admin, officer):
+        less = await rest("PATCH", "people/acme/us", {"training_expires": "2030-01-01"}, **{"If-Match": "*"})
+        assert less.status_code == 200, less.text
+    for more in ({"training_expires": "2032-01-01"}, {"technology_control_plan": True}):
+        await admin("PATCH", "people/acme/us", {"technology_control_plan": False}, **{"If-Match": "*"})
+        answer = await officer("PATCH", "people/acme/us", more | {"obligations_evidence": "X"}, **{"If-Match": "*"})
+        assert (
+            answer.status_code,
+            f"{next(iter(more))}: " in answer.text,
+            "only revoked by others" in answer.text,
+        ) == (
+            400,
+            True,
+            True,
+        )
     revoked = await officer("PATCH", "people/acme/us", {"training_expires": None}, **{"If-Match": "*"})
     assert revoked.json()["training_expires"] is None
+    nothing = {"acceptable_use": False, "obligations_evidence": None}
+    assert (await officer("PATCH", "people/acme/us", nothing, **{"If-Match": "*"})).status_code == 200
     new = {"external_id": "e-1", "employment": "employee", "acceptable_use": True}
+    assert (
+        await officer("POST", "people", new | {"organization": "acme", "obligations_evidence": "X"})
+    ).status_code == 400
     assert (await admin("POST", "people", new)).status_code == 400
     assert (await admin("POST", "people", new | {"obligations_evidence": "A-1"})).status_code == 201
 

@@ -120,12 +120,12 @@ async def test_what_was_proposed_before_a_suspension_does_not_undo_it(service, o
 
 async def test_a_proposal_with_any_tag_is_tied_to_what_was_on_record(officer, second):  # noqa: F811
     made = [
-        (await officer("PATCH", "organizations/acme", {"sector": sector}, **{"If-Match": "*"})).json()["id"]
-        for sector in ("energy", "banking")
+        (await officer("PATCH", "organizations/acme", {"name": name}, **{"If-Match": "*"})).json()["id"]
+        for name in ("Acme Energy", "Acme Bank")
     ]
     assert (await second("POST", f"proposals/{made[1]}/confirm")).status_code == 200
     assert (await second("POST", f"proposals/{made[0]}/confirm")).status_code == 412
-    assert (await officer("GET", "organizations/acme")).json()["sector"] == "banking"
+    assert (await officer("GET", "organizations/acme")).json()["name"] == "Acme Bank"
 
 
 async def test_what_cannot_be_done_is_told_to_who_proposes_it(service, officer):  # noqa: F811
@@ -137,7 +137,7 @@ async def test_what_cannot_be_done_is_told_to_who_proposes_it(service, officer):
         ("stops/stp_0/lift", None, 404),
     ]:
         assert (await officer("POST", path, members)).status_code == status
-    assert (await officer("PATCH", "organizations/acme", {"sector": "x"}, **{"If-Match": '"old"'})).status_code == 412
+    assert (await officer("PATCH", "organizations/acme", {"name": "x"}, **{"If-Match": '"old"'})).status_code == 412
     assert before == service.sql("SELECT n FROM revision")
     assert (await officer("GET", "proposals")).json() == {"items": [], "next": None}
 
@@ -145,23 +145,23 @@ async def test_what_cannot_be_done_is_told_to_who_proposes_it(service, officer):
 async def test_a_record_that_was_changed_meanwhile_is_proposed_again(service, officer, second):  # noqa: F811
     tag = (await officer("GET", "organizations/acme")).headers["etag"]
     made = [
-        (await officer("PATCH", "organizations/acme", {"sector": sector}, **{"If-Match": tag})).json()["id"]
-        for sector in ("energy", "banking")
+        (await officer("PATCH", "organizations/acme", {"name": name}, **{"If-Match": tag})).json()["id"]
+        for name in ("Acme Energy", "Acme Bank")
     ]
     assert (await second("POST", f"proposals/{made[0]}/confirm")).status_code == 200
     assert (await second("POST", f"proposals/{made[1]}/confirm")).status_code == 412
-    assert (await officer("GET", "organizations/acme")).json()["sector"] == "energy"
+    assert (await officer("GET", "organizations/acme")).json()["name"] == "Acme Energy"
 
 
 async def test_what_is_decided_is_decided(officer, second):  # noqa: F811
     tag = (await officer("GET", "organizations/acme")).headers["etag"]
-    made = (await officer("PATCH", "organizations/acme", {"sector": "x"}, **{"If-Match": tag})).json()["id"]
+    made = (await officer("PATCH", "organizations/acme", {"name": "x"}, **{"If-Match": tag})).json()["id"]
     assert [each["id"] for each in (await officer("GET", "proposals?state=proposed")).json()["items"]] == [made]
     assert (await second("POST", f"proposals/{made}/withdraw")).json()["state"] == "withdrawn"
     for step in ("confirm", "withdraw"):
         assert (await second("POST", f"proposals/{made}/{step}")).status_code == 409
     assert (await officer("GET", f"proposals/{made}")).json()["state"] == "withdrawn"
-    assert (await officer("GET", "organizations/acme")).json()["sector"] is None
+    assert (await officer("GET", "organizations/acme")).json()["name"] == "Acme"
     assert (await officer("GET", "proposals/prp_0")).status_code == 404
 
 

@@ -12,7 +12,7 @@ from tests.service import question
 
 pytestmark = pytest.mark.anyio
 NEW: dict[str, dict[str, Any]] = {
-    "authorities": {"authority": "bureau", "name": "Bureau", "kind": "government"},
+    "authorities": {"authority": "bureau", "name": "Bureau", "kind": "government", "organization_cap": 2},
     "models": {
         "model": "mythos-6", "authority": "orrery", "name": "Mythos 6", "versions": ["6.0"], "capabilities": ["x"],
     },
@@ -32,7 +32,7 @@ NEW: dict[str, dict[str, Any]] = {
     "switches": {"name": "affiliates_rule", "from": "2026-01-01T00:00:00Z"},
 }  # fmt: skip
 CHANGES: dict[str, dict[str, Any]] = {
-    "authorities": {"organization_cap": 3}, "models": {"versions": ["6.0", "6.1"]}, "organizations": {"sector": "energy"},
+    "authorities": {"organization_cap": None}, "models": {"versions": ["6.0", "6.1"]}, "organizations": {"parent_country": "DE"},
     "grants": {"seat_cap": None}, "directives": {"until": "2027-01-01T00:00:00Z"}, "people": {"email": "jo@acme.example"},
     "agents": {"depth": 1}, "endpoints": {"name": "laptop"}, "switches": {"until": "2027-01-01T00:00:00Z"},
 }  # fmt: skip
@@ -317,7 +317,7 @@ async def test_an_administrator_enrols_staff_of_the_own_organization(service, ad
 @pytest.mark.parametrize(
     ("name", "members"),
     [
-        ("people", {"training_expires": "2027-01-01"}),
+        ("people", {"training_expires": "2031-01-01"}),
         ("people", {"review_due": "2027-01-01"}),
         ("people", {"requested_by": "somebody"}),
         ("people", {"status": "active"}),

@@ -14,6 +14,139 @@ DECIDING = {
     "/forward-auth": Permission.EVALUATE,
     "/v1/explain": Permission.EXPLAIN,
 }
+# What each route asks for, apart from its own signature.
+ROUTES = {
+    Permission.EVALUATE: [
+        "POST /access/v1/evaluation",
+        "GET /forward-auth",
+    ],
+    Permission.EXPLAIN: [
+        "POST /v1/explain",
+    ],
+    Permission.SUSPEND: [
+        "POST /v1/grants/{grant}/revoke",
+        "POST /v1/grants/{grant}/suspend",
+        "POST /v1/organizations/{organization}/revoke",
+        "POST /v1/organizations/{organization}/suspend",
+        "POST /v1/stops",
+    ],
+    Permission.SUSPEND_STAFF: [
+        "POST /v1/agents/{agent}/revoke",
+        "POST /v1/agents/{agent}/suspend",
+        "POST /v1/endpoints/{endpoint}/revoke",
+        "POST /v1/people/{person}/revoke",
+        "POST /v1/people/{person}/suspend",
+    ],
+    Permission.READ_ATTENTION: [
+        "GET /v1/attention",
+    ],
+    Permission.READ_REGISTRY: [
+        "GET /v1/authorities",
+        "GET /v1/authorities/{authority}/usage",
+        "GET /v1/authorities/{reference}",
+        "GET /v1/break-glass",
+        "GET /v1/break-glass/{identifier}",
+        "GET /v1/directives",
+        "GET /v1/directives/{reference}",
+        "GET /v1/grants",
+        "GET /v1/grants/{reference}",
+        "GET /v1/models",
+        "GET /v1/models/{reference}",
+        "GET /v1/organizations",
+        "GET /v1/organizations/{organization}/ownership",
+        "GET /v1/organizations/{reference}",
+        "GET /v1/proposals",
+        "GET /v1/proposals/{proposal}",
+        "GET /v1/stops",
+        "GET /v1/stops/{stop}",
+        "GET /v1/switches",
+        "GET /v1/switches/{reference}",
+    ],
+    Permission.ADMINISTER: [
+        "PATCH /v1/authorities/{reference}",
+        "POST /v1/break-glass",
+        "POST /v1/break-glass/{identifier}/approve",
+        "POST /v1/break-glass/{identifier}/close",
+        "POST /v1/break-glass/{identifier}/review",
+        "POST /v1/directives",
+        "PATCH /v1/directives/{reference}",
+        "POST /v1/grants",
+        "PATCH /v1/grants/{reference}",
+        "POST /v1/grants/{reference}/activate",
+        "POST /v1/models",
+        "PATCH /v1/models/{reference}",
+        "POST /v1/organizations",
+        "PUT /v1/organizations/{organization}/ownership",
+        "PATCH /v1/organizations/{reference}",
+        "POST /v1/organizations/{reference}/activate",
+        "POST /v1/proposals/{proposal}/confirm",
+        "POST /v1/proposals/{proposal}/withdraw",
+        "POST /v1/stops/{reference}/lift",
+    ],
+    Permission.RUN_PROGRAMME: [
+        "POST /v1/agents/{reference}/activate",
+        "POST /v1/authorities",
+        "POST /v1/data-sets",
+        "GET /v1/data-sets/{identifier}",
+        "POST /v1/data-sets/{identifier}/activate",
+        "POST /v1/people/{reference}/activate",
+        "POST /v1/switches",
+        "PATCH /v1/switches/{reference}",
+    ],
+    Permission.REVIEW: [
+        "POST /v1/people/{person}/approve",
+        "POST /v1/people/{person}/review",
+    ],
+    Permission.ENROL: [
+        "POST /v1/agents",
+        "POST /v1/agents/import",
+        "PATCH /v1/agents/{reference}",
+        "POST /v1/endpoints",
+        "POST /v1/endpoints/import",
+        "PATCH /v1/endpoints/{reference}",
+        "POST /v1/people",
+        "POST /v1/people/import",
+        "POST /v1/people/{person}/release-seats",
+        "PATCH /v1/people/{reference}",
+    ],
+    Permission.ASSESS: [
+        "GET /v1/people/{person}/assessment",
+        "PUT /v1/people/{person}/assessment",
+        "POST /v1/people/{person}/assessment/withdraw",
+    ],
+    Permission.READ_STAFF: [
+        "GET /v1/agents",
+        "GET /v1/agents/export",
+        "GET /v1/agents/{reference}",
+        "GET /v1/eligibility",
+        "GET /v1/endpoints",
+        "GET /v1/endpoints/export",
+        "GET /v1/endpoints/{reference}",
+        "GET /v1/people",
+        "GET /v1/people/export",
+        "GET /v1/people/{person}/eligibility",
+        "GET /v1/people/{reference}",
+    ],
+    Permission.SCREEN: [
+        "GET /v1/screenings",
+        "POST /v1/screenings",
+        "POST /v1/screenings/adjudicate",
+    ],
+    Permission.READ_PROGRAMME: [
+        "GET /v1/data-sets",
+        "GET /v1/programme",
+    ],
+    Permission.OPERATE: [
+        "GET /v1/keys",
+        "POST /v1/keys/{key}/revoke",
+    ],
+    Permission.READ_DECISIONS: [
+        "GET /v1/decisions/{decision}",
+    ],
+    Permission.READ_LOG: [
+        "GET /v1/log/entries",
+    ],
+}
 # As headers, a request that is allowed.
 ALLOWED = {
     "X-Gate-Subject": "acme/us",
@@ -50,7 +183,9 @@ def routes(service):
     }
     assert len(known) > 50
     assert {each for each in documented if each[1] not in PUBLIC} == known.keys()
-    return [(method, re.sub(r"{\w+}", "x", path), permission) for (method, path), permission in known.items()]
+    wanted = {tuple(route.split()): permission for permission, routes in ROUTES.items() for route in routes}
+    assert known == wanted
+    return [(method, re.sub(r"{\w+}", "x", path), permission) for (method, path), permission in wanted.items()]
 
 
 async def ask(service, method, path, headers):

@@ -26,7 +26,7 @@ async def primary(service, subject="acme/us"):
 async def test_two_keys_of_one_person_are_not_two_people(service):
     await service.load(people="organization,external_id,employment\nother,kim,employee\n")
     one, same = [Rest(service, await service.key(Role.COMPLIANCE, person="other/kim")) for _ in range(2)]
-    made = (await one("PATCH", "organizations/acme", {"sector": "x"}, **ANY)).json()["id"]
+    made = (await one("PATCH", "organizations/acme", {"name": "x"}, **ANY)).json()["id"]
     refused = await same("POST", f"proposals/{made}/confirm")
     assert (refused.status_code, refused.json()["code"]) == (403, "SELF_APPROVAL_FORBIDDEN")
     assert (
@@ -98,8 +98,8 @@ async def test_a_change_that_is_reported_meanwhile_is_not_reviewed_by_an_older_p
 
 async def test_any_tag_in_a_list_is_bound_as_well(officers):
     one, two, _ = officers
-    made = (await one("PATCH", "organizations/acme", {"sector": "x"}, **{"If-Match": '"x", *'})).json()["id"]
-    other = (await one("PATCH", "organizations/acme", {"sector": "y"}, **ANY)).json()["id"]
+    made = (await one("PATCH", "organizations/acme", {"name": "x"}, **{"If-Match": '"x", *'})).json()["id"]
+    other = (await one("PATCH", "organizations/acme", {"name": "y"}, **ANY)).json()["id"]
     assert (await two("POST", f"proposals/{other}/confirm")).status_code == 200
     assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
 
@@ -136,7 +136,7 @@ async def test_an_officer_sees_no_proposal_about_people(service, officers):
     await officers[0](
         "POST", "screenings/adjudicate", {"organization": "acme", "person": "us", "status": "false_positive"}
     )
-    await officers[0]("PATCH", "organizations/acme", {"sector": "x"}, **ANY)
+    await officers[0]("PATCH", "organizations/acme", {"name": "x"}, **ANY)
     officer = Rest(service, await service.key(Role.OFFICER, authority="orrery"))
     assert [item["resource"] for item in (await officer("GET", "proposals")).json()["items"]] == ["organizations"]
 
@@ -260,3 +260,25 @@ async def test_an_authoritys_officer_decides_nothing_of_the_programme(service, o
     ]  # fmt: skip
     for method, path, body in refused:
         assert (await officer(method, path, body)).status_code == 403, path
+
+
+@pytest.mark.parametrize("step", ["suspend", "revoke"])
+async def test_the_key_of_whoever_has_left_or_is_suspended_opens_nothing(service, officers, step):
+    officer, second, _ = officers
+    key = await service.key(Role.COMPLIANCE, person="acme/us")
+    theirs = Rest(service, key)
+    proposed = (await officer("PATCH", "organizations/other", {"name": "x"}, **ANY)).json()["id"]
+    assert (await theirs("GET", "people")).status_code == 200
+    assert (await service.client.post("/access/v1/evaluation", json=question(), headers=key)).status_code == 200
+    assert (await officer("POST", f"people/acme/us/{step}")).status_code == 200
+    for method, path in (
+        ("GET", "people"),
+        ("POST", f"proposals/{proposed}/confirm"),
+        ("POST", "people/acme/ca/suspend"),
+    ):
+        assert (await theirs(method, path)).status_code == 401
+    assert (await service.client.post("/access/v1/evaluation", json=question(), headers=key)).status_code == 401
+    if step == "suspend":
+        back = (await officer("POST", "people/acme/us/activate")).json()["id"]
+        assert (await second("POST", f"proposals/{back}/confirm")).status_code == 200
+        assert (await theirs("GET", "people")).status_code == 200

@@ -42,8 +42,9 @@ def test_the_secret_is_not_what_is_kept():
         {"expires_at": NOW},
         {"expires_at": NOW - timedelta(seconds=1)},
         {"revoked_at": NOW - timedelta(days=1)},
+        {"gone": True},
     ],
-    ids=["another secret", "expiring now", "expired", "revoked"],
+    ids=["another secret", "expiring now", "expired", "revoked", "of somebody who has left"],
 )
 def test_a_key_does_not_pass(change):
     _, kept = api_keys.create()

@@ -30,6 +30,30 @@ def test_an_auditor_reads_and_changes_nothing(permissions):
     assert not given & {Permission.EVALUATE, Permission.SUSPEND, Permission.IMPORT, Permission.ACTIVATE_POLICY}
 
 
+def test_an_officer_administers_and_sees_nobody(permissions):
+    assert permissions.of([Role.OFFICER]) == {
+        Permission.READ_REGISTRY,
+        Permission.READ_PROGRAMME,
+        Permission.READ_ATTENTION,
+        Permission.ADMINISTER,
+        Permission.SUSPEND,
+    }
+
+
+def test_an_administrator_handles_staff_alone(permissions):
+    assert permissions.of([Role.ORG_ADMIN]) == {
+        Permission.READ_STAFF,
+        Permission.READ_ATTENTION,
+        Permission.ENROL,
+        Permission.REVIEW,
+        Permission.SUSPEND_STAFF,
+    }
+
+
+def test_an_operator_handles_keys_alone(permissions):
+    assert permissions.of([Role.OPERATOR]) == {Permission.READ_PROGRAMME, Permission.OPERATE}
+
+
 def test_roles_add_up(permissions):
     assert permissions.has(caller(Role.GATEWAY, Role.AUDITOR), Permission.READ_LOG)
 

@@ -25,6 +25,7 @@ from tests.service import POLICIES, Service
 
 AUTHORITY = {"vendor": "vendor", "government": "usg"}
 ANY = {"If-Match": "*"}
+ADMIN = "administrator of "
 
 
 def cannot(document: Document) -> str | None:
@@ -54,7 +55,10 @@ class Officers:
     async def key(self, name: str) -> dict[str, str]:
         if name not in self.keys:
             async with self.service.gate.registry.change("key_created", "test") as change:
-                made = await callers.create_key(change, name, [Role.COMPLIANCE], service=False)
+                own = name.removeprefix(ADMIN) if name.startswith(ADMIN) else None
+                role = Role.ORG_ADMIN if own else Role.COMPLIANCE
+                scope = callers.Scope(organization=own)
+                made = await callers.create_key(change, name, [role], service=False, scope=scope)
             self.keys[name] = {"Authorization": f"Bearer {made.text}"}
         return self.keys[name]
 
@@ -157,12 +161,16 @@ async def _people(officers: Officers, document: Document) -> None:
         "organization": document.org.id,
         "external_id": person.id,
         "employment": "contractor" if contractor else "employee",
-        "training_expires": person.training_expires and person.training_expires.isoformat(),
-        "acceptable_use": person.aup,
-        "technology_control_plan": person.tcp,
     }
     await officers.post("people", member, person.requested_by or "requester")
     path = f"people/{document.org.id}/{person.id}"
+    obligations = {
+        "training_expires": person.training_expires and person.training_expires.isoformat(),
+        "acceptable_use": person.aup,
+        "technology_control_plan": person.tcp,
+        "obligations_evidence": "LMS-1",
+    }
+    await officers.send(f"{ADMIN}{document.org.id}", "PATCH", path, obligations, **ANY)
     # Who asked, and the person, are refused as approvers: it is as if they had not approved.
     for approver in set(person.approvals) - {person.requested_by, person.id}:
         await officers.post(f"{path}/approve", name=approver)
@@ -347,9 +355,9 @@ async def _fill_seats(officers: Officers, document: Document) -> None:
         return
     organization, person = document.org.id, document.person
     names = [f"colleague-{number}" for number in range(max(abroad, home))]
-    listed = "".join(f"{organization},{name},employee,2099-01-01,yes,yes\n" for name in names)
-    header = "organization,external_id,employment,training_expires,acceptable_use,technology_control_plan\n"
-    await officers.post("people/import", header + listed)
+    header = "external_id,employment,training_expires,acceptable_use,technology_control_plan,obligations_evidence\n"
+    listed = "".join(f"{name},employee,2099-01-01,yes,yes,LMS-1\n" for name in names)
+    await officers.post("people/import", header + listed, f"{ADMIN}{organization}")
     await officers.post("endpoints", {"organization": organization, "external_id": "colleagues", "attested": True})
     held = [person.id] if person and document.seat.assigned else []
     own = {"organization": organization, "status": "clear", "screened_at": officers.service.now.isoformat()}

@@ -140,7 +140,7 @@ def _add_writing(resource: Resource) -> None:
     )
     async def create(request: Request, gate: TheGate, caller: MayCreate, response: Response) -> Mapping[str, Any]:
         members = await body.parsed(request)
-        if resource.needs_second(members, new=True):
+        if resource.comes_in_force(members):
             wanted = Wanted(ProposedAction.CREATE, resource.name, members=members)
             return await proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_created", caller.id) as change:
@@ -164,9 +164,14 @@ def _add_writing(resource: Resource) -> None:
     ) -> Mapping[str, Any]:
         condition = conditional(if_match)
         members = await body.parsed(request)
-        if resource.needs_second(members, new=False):
-            wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, condition)
-            return await proposed(gate, caller, wanted, response)
+        if resource.widens:
+            async with read_only(gate) as connection:
+                before = await resources.read(connection, resource, reference, caller)
+            before.require(condition, resource.noun)
+            condition = before.etag  # of what it was when it was found to be narrower, or not
+            if not resource.narrows(before, members, Clock(gate.now)):
+                wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, condition)
+                return await proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:
             shown = await resources.alter(change, resource, reference, members, condition, writer(gate, caller))
         return tagged(shown, response)

@@ -33,13 +33,13 @@ DOCUMENTED = body.documented(Why, required=False)
 @router.post("/organizations/{organization}/suspend", openapi_extra=DOCUMENTED)
 async def suspend_organization(organization: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("organization_suspended", caller.id) as change:
-        return await standing.suspend_organization(change, organization, reason)
+        return await standing.suspend_organization(change, organization, reason, caller)
 
 
 @router.post("/organizations/{organization}/revoke", openapi_extra=DOCUMENTED)
 async def revoke_organization(organization: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("organization_revoked", caller.id) as change:
-        return await standing.revoke_organization(change, organization, reason)
+        return await standing.revoke_organization(change, organization, reason, caller)
 
 
 @router.post("/grants/{grant}/suspend", openapi_extra=DOCUMENTED)

@@ -71,6 +71,7 @@ class Stored:
     authority_id: str | None = None
     person: str | None = None
     person_id: str | None = None
+    gone: bool = False  # whether the person on record has left or is suspended
 
 
 def create() -> tuple[str, Presented]:
@@ -96,9 +97,9 @@ def bearer(authorization: str | None) -> Presented:
 
 
 def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller:
-    """Who presented the key; `NotAuthenticated` if unknown, wrong, expired or revoked, without saying which."""
+    """Who presented the key; `NotAuthenticated` without saying why: unknown, wrong, expired, revoked, a leaver's."""
     same = hmac.compare_digest(presented.hash, bytes.fromhex(stored.hash) if stored else NOBODY)
-    if stored is None or not same or stored.revoked_at is not None or _over(stored.expires_at, now):
+    if stored is None or not same or stored.gone or stored.revoked_at is not None or _over(stored.expires_at, now):
         raise NotAuthenticated("the API key is not valid")
     return Caller(
         stored.caller_id,

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.authn.api_keys import Caller, Presented, Stored, verify
 from mythos_gate.tables import api_keys as keys
 from mythos_gate.tables import authorities, callers, organizations, people
+from mythos_gate.terms import Employment, PersonStatus
 
 home = organizations.alias()
 PERSON = (
@@ -15,6 +16,11 @@ PERSON = (
     .join_from(people, home)
     .where(people.c.id == callers.c.person_id)
     .scalar_subquery()
+)
+GONE = (
+    exists()
+    .where(people.c.id == callers.c.person_id)
+    .where((people.c.status == PersonStatus.SUSPENDED) | (people.c.employment == Employment.ENDED))
 )
 FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -27,7 +33,7 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
             callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
             callers.c.organization_id, callers.c.kind, organizations.c.slug, callers.c.authority_id,
             authorities.c.slug.label("authority"), PERSON.label("person"),
-            callers.c.person_id,
+            callers.c.person_id, GONE.label("gone"),
         )
         .select_from(keys)
         .join(callers)
@@ -53,5 +59,6 @@ async def authenticate(connection: AsyncConnection, presented: Presented) -> Cal
         row.authority_id,
         row.person,
         row.person_id,
+        row.gone,
     )
     return verify(presented, stored, row.now)

@@ -63,7 +63,9 @@ SELECT r.n, clock_timestamp() + $11::interval AS now,
   p.policy_revision, (SELECT sha256 FROM policy_revisions v WHERE v.number = p.policy_revision) AS policy_sha256,
   p.data_set_id, EXISTS (SELECT FROM models WHERE id = $6) AS model_known,
   (SELECT jsonb_build_object('id', k.id, 'hash', encode(k.hash, 'hex'), 'caller_id', c.id, 'caller_name', c.name,
-     'roles', c.roles, 'expires_at', k.expires_at, 'revoked_at', k.revoked_at)
+     'roles', c.roles, 'expires_at', k.expires_at, 'revoked_at', k.revoked_at,
+     'gone', EXISTS (SELECT FROM people h WHERE h.id = c.person_id
+                     AND (h.status = 'suspended' OR h.employment = 'ended')))
    FROM api_keys k JOIN asker c ON c.id = k.caller_id WHERE k.id = $1) AS stored_key,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('versions', d.versions, 'applies_to', d.applies_to,
      'window', jsonb_build_object('start', d.starts_at, 'end', d.ends_at),

@@ -5,6 +5,7 @@ from mythos_gate.registry import places
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import count, many, name, one_of, slug, text, version
 from mythos_gate.registry.kind import Column, Kind, Part, Written
+from mythos_gate.registry.narrowing import always, fewer, lower
 from mythos_gate.terms import AuthorityKind
 
 
@@ -16,9 +17,9 @@ AUTHORITIES = Kind(
     name="authorities",
     columns={
         "authority": Column(slug, required=True, into="slug"),
-        "name": Column(text, required=True),
+        "name": Column(text, required=True, narrows=always),
         "kind": Column(one_of(AuthorityKind), required=True),
-        "organization_cap": Column(count),
+        "organization_cap": Column(count, narrows=lower),
     },
     key=("authority",),
     parts=(Part(tables.authorities, key=("slug",), prefix="aut_"),),
@@ -30,9 +31,9 @@ MODELS = Kind(
     columns={
         "model": Column(slug, required=True, into="id"),
         "authority": Column(slug, required=True, into="authority_id", to="authorities"),
-        "name": Column(text, required=True),
-        "versions": Column(many(version), required=True),
-        "capabilities": Column(many(name), required=True),
+        "name": Column(text, required=True, narrows=always),
+        "versions": Column(many(version), required=True, narrows=fewer),
+        "capabilities": Column(many(name), required=True, narrows=fewer),
     },
     key=("model",),
     parts=(Part(tables.models, key=("id",)),),

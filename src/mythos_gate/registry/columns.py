@@ -12,6 +12,7 @@ import pycountry
 from mythos_gate.countries import normalise
 from mythos_gate.registry.kind import LONGEST_CELL, Bad, Clock, Country, Parser
 
+ANYWHERE = "*"  # among allowed countries
 LONGEST_NAME = 128
 LONGEST_LIST = 100_000
 
@@ -194,7 +195,7 @@ def any_country(value: str, _: Clock) -> Country:
 
 
 def allowed_country(value: str, clock: Clock) -> str:
-    return value if value == "*" else country(value, clock).code
+    return value if value == ANYWHERE else country(value, clock).code
 
 
 # --- the same fields in JSON ----------------------------------------------------------------------------------

@@ -1,14 +1,21 @@
-"""Delegation: what an organization's administrator may assert of the own staff, and the rules for them alone."""
+"""Delegation: what an organization's administrator may assert of the own staff, and what is left to others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry.kind import After, Bad, Clock, Findings, Kind, Parser, Record, Row
-from mythos_gate.registry.people import OBLIGATIONS
+from mythos_gate.registry.narrowing import lower
 from mythos_gate.terms import Employment, Permission
 
+EVIDENCE = "obligations_evidence"
+OBLIGATIONS: dict[str, Any] = {  # and what stands for none
+    "training_expires": datetime.min.replace(tzinfo=UTC),
+    "acceptable_use": False,
+    "technology_control_plan": False,
+}
 HAS_LEFT = "the person has left"
 ANEW = "register anew who comes back"
 
@@ -29,7 +36,7 @@ def narrowed(kind: Kind, writer: Writer) -> Kind:
         # Whoever brings somebody in has asked for the access, and neither approves nor adjudicates it.
         asked = writer.caller.identity if own is None else writer.caller.identity_in(own)
         columns["requested_by"] = replace(columns["requested_by"], default=asked)
-    check = _people(kind, evidence=own is not None) if kind.name == "people" else kind.check
+    check = _people(kind, own=own is not None) if kind.name == "people" else kind.check
     if own is None:
         return replace(kind, columns=columns, check=check)
     columns["organization"] = replace(columns["organization"], parse=_only(own), required=False, default=own)
@@ -47,17 +54,24 @@ def _only(own: str) -> Parser:
     return parse
 
 
-def _people(kind: Kind, *, evidence: bool) -> Callable[[Row, Record | None, After], Findings]:
+def _people(kind: Kind, *, own: bool) -> Callable[[Row, Record | None, After], Findings]:
     def check(row: Row, before: Record | None, after: After) -> Findings:
         if kind.check:
             yield from kind.check(row, before, after)
         [person] = after["people"]
         if before and before["employment"] == Employment.ENDED != person["employment"]:
             yield "employment", HAS_LEFT, f"{ANEW}, under another external id"
-        old = before or dict.fromkeys(OBLIGATIONS)
-        new = [name for name in OBLIGATIONS if name in row.cells and person[name] and person[name] != old[name]]
-        if evidence and new and row.get("obligations_evidence") is None:
+        old = before or dict.fromkeys((*OBLIGATIONS, EVIDENCE))
+        new = [
+            name for name in OBLIGATIONS if not lower(old[name] or OBLIGATIONS[name], person[name] or OBLIGATIONS[name])
+        ]
+        if new and not own:
+            what = "is asserted by the organization, with a reference to its evidence, and only revoked by others"
+            yield new[0], what, "leave it to the organization's administrator"
+        lost = old[EVIDENCE] is not None and any(person[name] for name in OBLIGATIONS) and person[EVIDENCE] is None
+        # What was said to be on file once is no evidence of what is asserted now.
+        if lost or (own and new and row.get(EVIDENCE) is None):
             what = "must say where training and signatures are on file"
-            yield "obligations_evidence", what, "give a reference, such as a course record's number"
+            yield EVIDENCE, what, "give a reference, such as a course record's number"
 
     return check

@@ -3,6 +3,7 @@
 from mythos_gate import tables
 from mythos_gate.registry.columns import label, many, one_of, slug, time, version
 from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
+from mythos_gate.registry.narrowing import fewer, higher, lower, more, only
 from mythos_gate.terms import DirectiveClass
 
 
@@ -23,11 +24,11 @@ DIRECTIVES = Kind(
         "authority": Column(slug, required=True, into="authority_id", to="authorities"),
         "reference": Column(label, required=True),
         "model": Column(slug, required=True, into="model_id", to="models"),
-        "versions": Column(many(version), required=True),
-        "applies_to": Column(one_of(DirectiveClass), required=True),
-        "from": Column(time, required=True, into="starts_at"),
-        "until": Column(time, into="ends_at"),
-        "exempt_organizations": Column(many(slug), default=[], to="organizations"),
+        "versions": Column(many(version), required=True, narrows=more),
+        "applies_to": Column(one_of(DirectiveClass), required=True, narrows=only(DirectiveClass.ALL)),
+        "from": Column(time, required=True, into="starts_at", narrows=lower),
+        "until": Column(time, into="ends_at", narrows=higher),
+        "exempt_organizations": Column(many(slug), default=[], to="organizations", narrows=fewer),
     },
     key=("authority", "reference"),
     parts=(

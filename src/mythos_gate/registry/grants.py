@@ -6,6 +6,7 @@ from mythos_gate import tables
 from mythos_gate.registry import places
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import (
+    ANYWHERE,
     allowed_country,
     count,
     flag,
@@ -20,6 +21,7 @@ from mythos_gate.registry.columns import (
     version,
 )
 from mythos_gate.registry.kind import After, Bad, Clock, Column, Findings, Kind, Part, Record, Row, Written
+from mythos_gate.registry.narrowing import fewer, higher, lower, more, only
 from mythos_gate.terms import ForeignNationals, GrantStatus, NationalityBasis
 
 MACAU = "MO"  # in no group that could be excluded in its place
@@ -30,6 +32,10 @@ def _excluded(value: str, clock: Clock) -> str:
         return MACAU if value.upper() == MACAU else group(value, clock)
     except Bad as bad:
         raise Bad(bad.what, f"{bad.remedy}, or MO for Macau") from None
+
+
+def _fewer_countries(before: list[str], after: list[str]) -> bool:
+    return ANYWHERE in before or fewer(before, after)
 
 
 def _listed(row: Row) -> list[Record] | None:
@@ -62,19 +68,21 @@ GRANTS = Kind(
         "model": Column(slug, required=True, into="model_id", to="models"),
         "status": Column(one_of(GrantStatus), required=True, default=GrantStatus.DRAFT),
         "document_sha256": Column(sha256),
-        "not_before": Column(time, required=True),
-        "not_after": Column(time),
-        "versions": Column(many(version), required=True),
-        "capabilities": Column(many(name), required=True),
-        "purposes": Column(many(name), required=True),
-        "foreign_nationals": Column(one_of(ForeignNationals), default=ForeignNationals.NONE),
-        "listed_people": Column(many(name), default=[], to="people"),
-        "excluded_groups": Column(many(_excluded), default=[]),
+        "not_before": Column(time, required=True, narrows=higher),
+        "not_after": Column(time, narrows=lower),
+        "versions": Column(many(version), required=True, narrows=fewer),
+        "capabilities": Column(many(name), required=True, narrows=fewer),
+        "purposes": Column(many(name), required=True, narrows=fewer),
+        "foreign_nationals": Column(
+            one_of(ForeignNationals), default=ForeignNationals.NONE, narrows=only(ForeignNationals.NONE)
+        ),
+        "listed_people": Column(many(name), default=[], to="people", narrows=fewer),
+        "excluded_groups": Column(many(_excluded), default=[], narrows=more),
         "nationality_basis": Column(one_of(NationalityBasis), default=NationalityBasis.STRICT_ANY_CURRENT),
-        "allowed_countries": Column(many(allowed_country), default=[]),
-        "contractors": Column(flag, default=False),
-        "agents": Column(flag, default=False),
-        "seat_cap": Column(count),
+        "allowed_countries": Column(many(allowed_country), default=[], narrows=_fewer_countries),
+        "contractors": Column(flag, default=False, narrows=lower),
+        "agents": Column(flag, default=False, narrows=lower),
+        "seat_cap": Column(count, narrows=lower),
     },
     key=("authority", "reference"),
     parts=(

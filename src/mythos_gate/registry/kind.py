@@ -10,6 +10,7 @@ from sqlalchemy import Table
 
 from mythos_gate.errors import Invalid
 from mythos_gate.registry.change import Change
+from mythos_gate.registry.narrowing import Narrows, never
 from mythos_gate.terms import Permission
 
 MOST_PROBLEMS = 100
@@ -136,6 +137,7 @@ class Column:
     private: bool = False  # never shown in an error
     keeps: bool = False  # an empty cell leaves what is stored
     by: Permission = Permission.ADMINISTER  # who may assert it over REST
+    narrows: Narrows = never  # whether a change of it takes access away at most
 
     def read(self, text: str, clock: Clock) -> Any:
         """The value, or None for an empty cell. `Bad` if it cannot be one."""

@@ -1,21 +1,43 @@
 """Organizations: who they are, and whom they belong to."""
 
+from sqlalchemy import text as query
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mythos_gate import tables
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.errors import NotPermitted
 from mythos_gate.registry.columns import any_country, country, flag, one_of, slug, text
 from mythos_gate.registry.kind import Column, Kind, Part
+from mythos_gate.registry.narrowing import always, higher
 from mythos_gate.terms import OrganizationStatus
+
+CONCERNED = query(
+    "SELECT bool_or(authority_id = :own) FROM grants JOIN organizations o ON o.id = organization_id"
+    " WHERE (o.id = :reference OR o.slug = :reference) AND grants.status IN ('active', 'suspended')"
+)
+
+
+async def permit(connection: AsyncConnection, reference: str, caller: Caller) -> None:
+    """It concerns whose grants it holds, and every officer while it holds none. `NotPermitted`."""
+    if caller.authority_id is not None:
+        values = {"reference": reference, "own": caller.authority_id}
+        if (await connection.execute(CONCERNED, values)).scalar_one() is False:
+            raise NotPermitted(
+                "this organization holds grants of other authorities alone: it is theirs to decide about"
+            )
+
 
 ORGANIZATIONS = Kind(
     name="organizations",
     columns={
         "organization": Column(slug, required=True, into="slug"),
         "name": Column(text, required=True),
-        "sector": Column(text),
+        "sector": Column(text, narrows=always),
         "status": Column(one_of(OrganizationStatus), required=True),
         "incorporated_in": Column(country),
         "parent_name": Column(text),
         "parent_country": Column(any_country),
-        "ownership_change_pending": Column(flag, default=False),
+        "ownership_change_pending": Column(flag, default=False, narrows=higher),
     },
     key=("organization",),
     parts=(Part(tables.organizations, key=("slug",), prefix="org_"),),

@@ -33,7 +33,6 @@ from mythos_gate.terms import Employment, NationalityKind, Permission, PersonSta
 
 # What compliance alone may see: the members, and their tables.
 ASSESSMENT = frozenset({"us_person", "us_basis", "citizenships", "permanent_residencies", "evidence_expires"})
-OBLIGATIONS = ("training_expires", "acceptable_use", "technology_control_plan")
 APART = (tables.export_assessments, tables.nationality_records)
 
 

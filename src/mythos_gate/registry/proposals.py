@@ -10,7 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
-from mythos_gate.registry import assessments, jurisdictions, ownership, resources, screenings, standing, stops
+from mythos_gate.registry import (
+    assessments,
+    jurisdictions,
+    organizations,
+    ownership,
+    resources,
+    screenings,
+    standing,
+    stops,
+)
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
 from mythos_gate.tables import authorities, callers, proposals
@@ -134,6 +143,8 @@ async def _permitted(connection: AsyncConnection, wanted: Wanted, writer: Writer
     """The authority concerned, if any. `NotPermitted` unless this writer may decide."""
     if not writer.may(wanted.subject.by):
         raise NotPermitted(f"this key may not decide about a {wanted.subject.noun.replace('_', ' ')}")
+    if wanted.resource in {"organizations", "ownerships"}:
+        await organizations.permit(connection, wanted.reference or "", writer.caller)
     authority = await _authority(connection, wanted)
     own, reference = writer.caller.authority_id, {"reference": wanted.reference}
     if own and (

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted
-from mythos_gate.registry import columns, imports
+from mythos_gate.registry import columns, imports, organizations
 from mythos_gate.registry.agents import AGENTS
 from mythos_gate.registry.authorities import AUTHORITIES, MODELS
 from mythos_gate.registry.change import Change
@@ -42,16 +42,28 @@ class Resource:
     fixed: frozenset[str] = frozenset()
     constant: frozenset[str] = frozenset()  # set once, when it is made
     widens: bool = False  # whether a change may give access to somebody, and so needs a second officer
-    narrows: Mapping[str, Any] = field(default_factory=dict)  # what only takes access away, and so does not
     confined: bool = False  # whether an officer sees the own authority's alone
     expires: tuple[str, ...] = ()  # the table's columns by which `expiring_within` finds records
 
-    def needs_second(self, members: Mapping[str, Any], *, new: bool) -> bool:
-        """What is new gives nobody access before it is in force: a directive takes access away at once."""
-        if new:
-            status = str(members.get("status") or "").strip().lower()
-            return status not in {"", *PREPARED} and not self.is_staff
-        return self.widens and not (members and members.items() <= self.narrows.items())
+    def comes_in_force(self, members: Mapping[str, Any]) -> bool:
+        """Whether the new record may give access to somebody; a directive takes it away, and acts at once."""
+        status = str(members.get("status") or "").strip().lower()
+        return status not in {"", *PREPARED} and not self.is_staff
+
+    def narrows(self, before: Shown, members: Mapping[str, Any], clock: Clock) -> bool:
+        """Whether the change takes access away at most. What cannot be read does not."""
+
+        def narrowed(name: str) -> bool:
+            column = self.kind.columns[name]
+            values = (
+                column.read(columns.as_text(column.parse, each[name]), clock) for each in (before.members, members)
+            )
+            return column.narrows(*(column.default if value is None else value for value in values))
+
+        try:
+            return all(name in self.settable(new=False) and narrowed(name) for name in members)
+        except Bad:
+            return False
 
     @property
     def name(self) -> str:
@@ -89,7 +101,7 @@ PERSON = _staff(
     fixed=frozenset({"approvals", "requested_by", "review_due"}),
     expires=("training_expires", "review_due"),
 )
-ORGANIZATION = Resource(ORGANIZATIONS, "organization", widens=True, narrows={"ownership_change_pending": True})
+ORGANIZATION = Resource(ORGANIZATIONS, "organization", widens=True)
 RESOURCES = (
     Resource(AUTHORITIES, "authority", may_create=PROGRAMME, constant=frozenset({"kind"}), widens=True),
     Resource(MODELS, "model", constant=frozenset({"authority"}), widens=True),
@@ -242,8 +254,11 @@ async def alter(
     if before.members.get("employment") == "ended" and "employment" in members:
         raise Conflict(f"{HAS_LEFT}: nothing further is possible, {ANEW}")
     before.require(etag, resource.noun)
-    named = {name: before.members[name] for name in resource.kind.key}
+    # What a listed person is called, the organization says.
+    named = {name: before.members[name] for name in (*resource.kind.key, "organization") if name in before.members}
     _permit(resource, members, writer, new=False, authority=before.members.get("authority"))
+    if resource is ORGANIZATION:
+        await organizations.permit(change.connection, identifier, writer.caller)
     await take_one(change, narrowed(resource.kind, writer), named | dict(members), writer.now)
     return await _written(change, resource, identifier, members, writer)
 

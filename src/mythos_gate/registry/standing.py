@@ -7,8 +7,9 @@ from types import MappingProxyType
 from sqlalchemy import ColumnElement, Table, func, select, true, update
 
 from mythos_gate import tables
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound
-from mythos_gate.registry import places, seats
+from mythos_gate.registry import organizations, places, seats
 from mythos_gate.registry.change import Change
 from mythos_gate.terms import (
     AgentStatus,
@@ -76,12 +77,14 @@ class Standing:
     status: str
 
 
-async def suspend_organization(change: Change, reference: str, reason: str | None) -> Standing:
-    """`NotFound`, or `Conflict` naming the present state and what is possible; likewise below."""
+async def suspend_organization(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
+    """`NotFound`, `NotPermitted`, or `Conflict` naming the present state and what is possible; likewise below."""
+    await organizations.permit(change.connection, reference, caller)
     return await _set(change, ORGANIZATION, _by_slug(reference), "suspended", reason)
 
 
-async def revoke_organization(change: Change, reference: str, reason: str | None) -> Standing:
+async def revoke_organization(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
+    await organizations.permit(change.connection, reference, caller)
     return await _set(change, ORGANIZATION, _by_slug(reference), "terminated", reason)
 
 

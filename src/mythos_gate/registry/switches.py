@@ -3,6 +3,7 @@
 from mythos_gate import tables
 from mythos_gate.registry.columns import one_of, time
 from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record, Row
+from mythos_gate.registry.narrowing import higher
 from mythos_gate.terms import Switch
 
 
@@ -17,7 +18,7 @@ SWITCHES = Kind(
     columns={
         "name": Column(one_of(Switch), required=True),
         "from": Column(time, required=True, into="starts_at"),
-        "until": Column(time, into="ends_at"),
+        "until": Column(time, into="ends_at", narrows=higher),
     },
     key=("name", "from"),
     parts=(Part(tables.switches, key=("name", "starts_at"), prefix="swi_"),),
