@@ -181,6 +181,63 @@ WRITES = {
     ("POST", "/v1/data-sets/{identifier}/activate"): _data_set,
     ("POST", "/v1/keys/{key}/revoke"): _key,
 }
+COMMON = {"v", "log", "type", "id", "at", "writer", "n", "prev", "salt", "actor"}
+# What the one entry of each says beside actor, time and place in the log.
+ENTRIES = {
+    "POST /v1/agents/{agent}/suspend": "agent_suspended: after agent before",
+    "POST /v1/data-sets": "data_set_imported: created kind records rows unchanged updated",
+    "POST /v1/people/{person}/revoke": "person_revoked: after before person",
+    "PATCH /v1/authorities/{reference}": "proposal_made: authority members proposal proposed",
+    "POST /v1/endpoints": "endpoint_created: endpoint members",
+    "POST /v1/directives": "directive_created: directive members",
+    "POST /v1/people/{person}/suspend": "person_suspended: after before person",
+    "POST /v1/break-glass": "break_glass_opened: break_glass",
+    "POST /v1/grants": "grant_created: grant members",
+    "POST /v1/organizations/{organization}/suspend": "organization_suspended: after before organization",
+    "POST /v1/break-glass/{identifier}/review": "break_glass_reviewed: break_glass",
+    "POST /v1/people/{reference}/activate": "proposal_made: members person proposal proposed",
+    "POST /v1/grants/{grant}/suspend": "grant_suspended: after before grant",
+    "POST /v1/switches": "switch_created: members switch",
+    "POST /v1/break-glass/{identifier}/approve": "break_glass_approved: break_glass",
+    "PATCH /v1/endpoints/{reference}": "endpoint_changed: endpoint members",
+    "PATCH /v1/agents/{reference}": "agent_changed: agent members",
+    "PATCH /v1/people/{reference}": "person_changed: members person",
+    "POST /v1/stops": "stop_set: scope stop",
+    "PATCH /v1/grants/{reference}": "proposal_made: grant members proposal proposed",
+    "POST /v1/proposals/{proposal}/withdraw": "proposal_withdrawn: proposal",
+    "POST /v1/endpoints/import": "imported: created kind records rows unchanged updated",
+    "POST /v1/agents": "agent_created: agent members",
+    "POST /v1/models": "model_created: members model",
+    "POST /v1/stops/{reference}/lift": "proposal_made: members proposal proposed stop",
+    "PATCH /v1/organizations/{reference}": "proposal_made: members organization proposal proposed",
+    "PATCH /v1/directives/{reference}": "proposal_made: directive members proposal proposed",
+    "POST /v1/grants/{reference}/activate": "proposal_made: grant members proposal proposed",
+    "POST /v1/grants/{grant}/revoke": "grant_revoked: after before grant",
+    "POST /v1/agents/import": "imported: created kind records rows unchanged updated",
+    "POST /v1/people/{person}/review": "person_reviewed: person",
+    "POST /v1/proposals/{proposal}/confirm": "organization_changed: members organization proposal proposed_by",
+    "POST /v1/organizations": "organization_created: members organization",
+    "POST /v1/keys/{key}/revoke": "key_revoked: key",
+    "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
+    "POST /v1/people/{person}/approve": "person_approved: person",
+    "POST /v1/endpoints/{endpoint}/revoke": "endpoint_revoked: after before endpoint",
+    "POST /v1/screenings": "screenings_recorded: created kind records rows unchanged updated",
+    "POST /v1/organizations/{organization}/revoke": "organization_revoked: after before organization",
+    "PATCH /v1/models/{reference}": "proposal_made: members model proposal proposed",
+    "POST /v1/data-sets/{identifier}/activate": "proposal_made: data_set members proposal proposed",
+    "POST /v1/authorities": "authority_created: authority members",
+    "PUT /v1/people/{person}/assessment": "proposal_made: assessment members proposal proposed",
+    "POST /v1/people/{person}/release-seats": "seats_released: person",
+    "PATCH /v1/switches/{reference}": "proposal_made: members proposal proposed switch",
+    "POST /v1/people/import": "imported: created kind records rows unchanged updated",
+    "POST /v1/people/{person}/assessment/withdraw": "assessment_withdrawn: nationality person",
+    "POST /v1/agents/{reference}/activate": "proposal_made: agent members proposal proposed",
+    "POST /v1/people": "person_created: members person",
+    "POST /v1/organizations/{reference}/activate": "proposal_made: members organization proposal proposed",
+    "POST /v1/screenings/adjudicate": "screening_adjudicated: person",
+    "PUT /v1/organizations/{organization}/ownership": "proposal_made: members ownership proposal proposed",
+    "POST /v1/break-glass/{identifier}/close": "break_glass_closed: break_glass",
+}
 # What decisions do not read.
 UNREAD = {("POST", "/v1/proposals/{proposal}/withdraw")}
 # The second officer's, because the first has prepared it.
@@ -227,11 +284,15 @@ async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route)
     assert done.status_code in {200, 201, 202}, done.text
     written = (await world.service.entries())[before:]
     assert len(written) == 1, [entry["body"]["type"] for entry in written]
+    body = written[0]["body"]
+    assert f"{body['type']}: {' '.join(sorted(body.keys() - COMMON))}" == ENTRIES[" ".join(route)]
+    if "id" in done.json():
+        assert done.json()["id"] in body.values() or route[1] == "/v1/data-sets"
     # One bump, whose stamp is on every key that the change touches; what only waits or is told touches none.
     keys = world.service.sql("SELECT key FROM touched WHERE n = %s", n + 1)
     assert world.service.sql("SELECT n FROM revision") == [(n + 1,)]
     assert bool(keys) == (done.status_code != 202 and route not in UNREAD), keys
-    assert written[0]["body"]["actor"] == await world.id(
+    assert body["actor"] == await world.id(
         f"SELECT caller_id FROM api_keys WHERE id = '{rest.headers['Authorization'].split('_')[1]}'"
     )
 

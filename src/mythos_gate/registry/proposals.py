@@ -102,7 +102,8 @@ async def propose(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
     if apart:
         await assessments.keep(change.connection, identifier, members)
     change.details.clear()
-    change.details |= {"proposal": identifier, "proposed": wanted.type, "members": sorted(members)}
+    about = {} if wanted.reference is None else {wanted.subject.noun: wanted.reference}
+    change.details |= about | {"proposal": identifier, "proposed": wanted.type, "members": sorted(members)}
     return await read(change.connection, identifier, writer)
 
 
