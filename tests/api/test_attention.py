@@ -19,8 +19,14 @@ async def due(service):
     """acme's ca in need of training in 3 days, evidence in 5, a grant that ends in 9; one of other's since yesterday."""
     await service.load(
         people="organization,external_id,employment,training_expires,evidence_expires,us_person,citizenships\n"
-        "acme,ca,employee,now+3d,now+5d,no,CA@1991-01-01\nother,them,employee,now-1d,,unknown,\nacme,gone,ended,now+1d,,unknown,\n",
+        "acme,ca,employee,now+3d,now+5d,no,CA@1991-01-01\nother,them,employee,now-1d,,unknown,\nacme,gone,ended,now+1d,,unknown,\n"
+        "acme,us,employee,now+200d,now+4d,yes,\n",
         grants=GRANTS,
+        break_glass="organization,incident,opened_by,approvers,opened,expires\nacme,I-1,a,b;c,now-70d,now-69d\n",
+        agents="organization,external_id,sponsor,status,expires\nacme,lost,us,revoked,now+2d\nother,theirs,them,suspended,now+2d\n",
+    )
+    await service.load(
+        people="organization,external_id,employment,status,training_expires,review_due\nacme,off,employee,suspended,now+2d,now+2d\n"
     )
     return service
 
@@ -34,6 +40,7 @@ async def test_an_officer_sees_the_programme_soonest_first(due):
     officer = Rest(due, due.authorization(Role.COMPLIANCE))
     answer = await officer("GET", "attention?within=20")
     assert told(answer) == [
+        ("break_glass_review", "acme", "I-1"),
         ("training", "other", "them"),
         ("credential", "acme", "bot"),
         ("training", "acme", "ca"),
@@ -42,7 +49,7 @@ async def test_an_officer_sees_the_programme_soonest_first(due):
     ]
     times = [datetime.fromisoformat(item["due"]) for item in answer.json()["items"]]
     assert times == sorted(times)
-    assert told(await officer("GET", "attention?within=4&overdue=0"))[1:] == [("training", "acme", "ca")]
+    assert told(await officer("GET", "attention?within=4&overdue=0"))[2:] == [("training", "acme", "ca")]
     data = await officer("GET", "attention?within=100")
     assert ("data_set", None, "test") in told(data)
 

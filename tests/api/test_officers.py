@@ -202,7 +202,8 @@ async def test_an_operator_revokes_a_key_and_sees_none(service):
     assert "hash" not in found
     assert (await operator("POST", f"keys/{found['id']}/revoke")).status_code == 200
     assert (await Rest(service, lost)("GET", "people")).status_code == 401
-    assert (await operator("POST", f"keys/{found['id']}/revoke")).status_code == 404
+    assert (await operator("POST", f"keys/{found['id']}/revoke")).status_code == 409
+    assert (await operator("POST", "keys/0000000000000000/revoke")).status_code == 404
     paged: list[dict[str, str]] = []
     cursor: str | None = ""
     while cursor is not None:

@@ -277,13 +277,6 @@ async def test_one_person_of_many_is_written_without_reading_the_others(service,
     assert max(read) <= 2  # the person, and the approvals of two
 
 
-async def test_an_unknown_filter_is_told(officer):
-    answer = await officer("GET", "people?colour=red")
-    assert (answer.status_code, answer.json()["detail"]) == (
-        400, "colour: no such filter: use organization, status, expiring_within, country_group",
-    )  # fmt: skip
-
-
 async def test_of_two_changes_at_once_one_is_told_to_read_again(service, officer):
     tag = (await officer("GET", "people/acme/us")).headers["etag"]
     answers = await asyncio.gather(

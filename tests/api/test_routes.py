@@ -210,3 +210,18 @@ async def test_a_role_is_let_in_where_its_permission_is_declared_and_nowhere_els
     expected = {(method, path): permission in given for method, path, permission in routes}
     assert {route: status not in {401, 403} for route, status in told.items()} == expected
     assert before == service.sql("SELECT count(*) FROM organizations")
+
+
+async def test_a_parameter_that_counts_for_nothing_is_told_and_so_is_one_that_is_there_twice(service, routes):
+    mine = {role: service.authorization(role) for role in (Role.COMPLIANCE, Role.AUDITOR)}
+    tried = 0
+    for method, path, permission in routes:
+        if path in DECIDING:
+            continue
+        headers = mine[Role.AUDITOR if permission == Permission.READ_LOG else Role.COMPLIANCE] | {"If-Match": "*"}
+        for query, told in (("colour=red", "colour: no such parameter: use "), ("limit=1&limit=2", "limit")):
+            answer = await service.client.request(method, f"{path}?{query}", headers=headers, json={})
+            assert (method, path, answer.status_code) == (method, path, 400), answer.text
+            assert told in answer.json()["detail"] or "a parameter is there twice" in answer.json()["detail"]
+            tried += 1
+    assert tried > 150

@@ -39,6 +39,22 @@ async def test_results_for_a_person_and_for_the_organization_count_at_once(servi
     assert "match" not in str(entries)
 
 
+async def test_a_thousand_results_are_one_request(service, officer):
+    listed = [f"person-of-a-long-name-{number}" for number in range(1_000)]
+    await service.load(
+        people="organization,external_id,employment\n" + "".join(f"acme,{name},employee\n" for name in listed)
+    )
+    one = {
+        "organization": "acme",
+        "status": "clear",
+        "screened_at": "2026-11-01T00:00:00Z",
+        "list_version": "2026-11-01",
+    }
+    items = [one | {"person": name} for name in listed]
+    assert (await officer("POST", "screenings", {"items": items})).json()["created"] == 1_000
+    assert (await officer("POST", "screenings", {"items": [*items, one]})).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("items", "told"),
     [

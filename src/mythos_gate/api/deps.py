@@ -15,7 +15,7 @@ from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Clock, Pdp
-from mythos_gate.errors import NotDecided, NotPermitted
+from mythos_gate.errors import Invalid, NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings
 from mythos_gate.terms import Permission
@@ -77,10 +77,21 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     async def permitted(request: Request, the_gate: TheGate) -> Caller:
         found = await authenticate(the_gate, api_keys.bearer(request.headers.get("authorization")))
         the_gate.permissions.require(found, permission)
+        _require_known(request)
         return found
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
     return permitted
+
+
+def _require_known(request: Request) -> None:
+    """A parameter that would count for nothing is told, as is one that is there twice. `Invalid`."""
+    operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
+    known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    if unknown := sorted(request.query_params.keys() - set(known)):
+        raise Invalid(f"{', '.join(unknown)}: no such parameter: use {', '.join(known) or 'none'}")
+    if len(request.query_params.multi_items()) != len(request.query_params):
+        raise Invalid("a parameter is there twice: send it once")
 
 
 def require_person(caller: Caller) -> None:

@@ -6,8 +6,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mythos_gate.errors import TooLarge
 
-# Where a whole file is sent.
-FILES = frozenset({"/v1/people/import", "/v1/agents/import", "/v1/endpoints/import"})
+# Where a whole file is sent, or a long list.
+FILES = frozenset({"/v1/people/import", "/v1/agents/import", "/v1/endpoints/import", "/v1/data-sets", "/v1/screenings"})
 
 
 class Edge:

@@ -62,13 +62,10 @@ def _documented(resource: Resource, *, new: bool) -> dict[str, Any]:
 
 
 def _filters(resource: Resource, request: Request, now: datetime) -> dict[str, str]:
-    own = {"limit", "cursor", *_more_filters(resource)}
-    given = {name: value for name, value in request.query_params.items() if name not in own}
-    known = [name for name in (*resources.FILTERS, *_more_filters(resource)) if name in {*resource.shown, *own}]
-    if unknown := given.keys() - set(known):
-        raise Invalid(f"{', '.join(sorted(unknown))}: no such filter: use {', '.join(known) or 'none'}")
-    if len(request.query_params.multi_items()) != len(request.query_params):
-        raise Invalid("a parameter is there twice: send it once")
+    given = {name: request.query_params[name] for name in resource.filters if name in request.query_params}
+    without = {"expiring_within": not resource.expires, "country_group": resource is not resources.PERSON}
+    for name in request.query_params.keys() & {name for name, is_without in without.items() if is_without}:
+        raise Invalid(f"{name}: says nothing of {resource.article} {resource.noun}: leave it out")
     clock = Clock(now)
     for name, value in given.items():
         try:
@@ -76,11 +73,6 @@ def _filters(resource: Resource, request: Request, now: datetime) -> dict[str, s
         except Bad as bad:
             raise Invalid(f"{name}: {bad.what}: {bad.remedy}") from None
     return given
-
-
-def _more_filters(resource: Resource) -> list[str]:
-    """Those that are no member of the record."""
-    return ["expiring_within"] * bool(resource.expires) + ["country_group"] * (resource is resources.PERSON)
 
 
 async def _page(gate: Gate, resource: Resource, caller: Caller, search: Search) -> list[Shown]:
@@ -105,7 +97,15 @@ Group = Annotated[str | None, Query(pattern="^([A-E](:[1-9])?|MO)$", description
 def _add_reading(resource: Resource) -> None:
     MayRead = Annotated[Caller, Depends(may(resource.may_read))]  # noqa: N806  as in api.deps
 
-    @router.get(f"/{resource.name}", operation_id=f"list_{resource.name}", tags=[resource.name])
+    # Named by the resource, so not in the signature.
+    filters = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in resource.filters]
+
+    @router.get(
+        f"/{resource.name}",
+        operation_id=f"list_{resource.name}",
+        tags=[resource.name],
+        openapi_extra={"parameters": filters},
+    )
     async def list_(
         request: Request,
         gate: TheGate,

@@ -1,6 +1,6 @@
 """Attention: what expires or falls due, soonest first."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -36,6 +36,9 @@ WHERE p.status = 'active' AND p.employment <> 'ended' AND e.us_person = 'no'
 """
 
 
+EVER = datetime.min.replace(tzinfo=UTC)
+
+
 async def due(
     connection: AsyncConnection,
     *,
@@ -47,7 +50,7 @@ async def due(
     after: tuple[datetime, str, str] | None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    """What falls due in [since, until), behind the given place.
+    """What falls due in [since, until), behind the given place, and what has to be reviewed since whenever.
 
     With `own` of that organization's staff alone, with `authority` of its instruments and the programme.
     """
@@ -58,10 +61,11 @@ async def due(
     query = (
         f"SELECT d.due, d.kind, d.noun, d.id, d.name, o.slug AS organization FROM ({parts}) d"  # noqa: S608
         " LEFT JOIN organizations o ON o.id = d.organization_id"
-        " WHERE d.due >= :since AND d.due < :until AND (d.due, d.kind, d.id) > (:due, :kind, :id)"
+        " WHERE (d.due >= :since OR d.kind = 'break_glass_review') AND d.due < :until"
+        " AND (d.due, d.kind, d.id) > (:due, :kind, :id)"
         f"{' AND d.organization_id = :own' if own else ''} ORDER BY d.due, d.kind, d.id LIMIT :limit"
     )
-    place = dict(zip(("due", "kind", "id"), after or (since, "", ""), strict=True))
+    place = dict(zip(("due", "kind", "id"), after or (EVER, "", ""), strict=True))
     found = await connection.execute(
         text(query),
         {

@@ -117,7 +117,10 @@ async def revoke_key(change: Change, identifier: str) -> None:
         .returning(keys.c.id)
     )
     if revoked.one_or_none() is None:
-        raise NotFound(f"no live key {identifier}")
+        known = await change.connection.execute(select(keys.c.id).where(keys.c.id == identifier))
+        if known.one_or_none() is None:
+            raise NotFound("no such key")
+        raise Conflict("the key was revoked before: nothing further is possible")
     change.details |= {"key": identifier}
 
 

@@ -77,6 +77,11 @@ class Resource:
     def shown(self) -> dict[str, Column]:
         return {name: column for name, column in self.kind.columns.items() if name not in self.apart}
 
+    @property
+    def filters(self) -> list[str]:
+        """The members by which a list can be asked for."""
+        return [name for name in FILTERS if name in self.shown]
+
     def settable(self, *, new: bool) -> dict[str, Column]:
         """Of a record that is there, neither its name nor its status: that has routes of its own."""
         left = self.fixed if new else self.fixed | self.constant | {*self.kind.key, "status"}
