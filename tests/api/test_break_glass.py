@@ -95,3 +95,19 @@ async def test_a_service_approves_nothing_and_others_may_not(service, officers):
         for path in ("break-glass", f"break-glass/{made}/approve", f"break-glass/{made}/close"):
             assert (await other("POST", path, OPENING)).status_code == 403
     assert (await officers[0]("POST", "break-glass/bgl_0/close")).status_code == 404
+
+
+async def test_two_keys_of_one_person_are_one_approver_and_one_opener(lapsed):
+    keys = [Rest(lapsed, await lapsed.key(Role.COMPLIANCE, person="acme/ca")) for _ in range(2)]
+    other = [Rest(lapsed, await lapsed.key(Role.COMPLIANCE)) for _ in range(2)]
+    path = f"break-glass/{(await keys[0]('POST', 'break-glass', OPENING)).json()['id']}"
+    for step, body in (("approve", None), ("close", None), ("review", {"review": "x"})):
+        refused = await keys[1]("POST", f"{path}/{step}", body)
+        assert refused.status_code == (200 if step == "close" else 409), step
+        if step != "close":
+            assert refused.json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    path = f"break-glass/{(await other[0]('POST', 'break-glass', OPENING | {'incident': 'INC-2'})).json()['id']}"
+    assert [(await key("POST", f"{path}/approve")).status_code for key in keys] == [200, 409]
+    assert (await other[0]("POST", f"{path}/close")).status_code == 200
+    over = await other[1]("POST", f"{path}/approve")
+    assert (over.status_code, "is over" in over.json()["detail"]) == (409, True)

@@ -168,6 +168,26 @@ async def test_an_organization_concerns_whose_grants_it_holds(service, vendor, g
     assert (await government[0]("POST", "organizations/other/suspend")).status_code == 200
 
 
+async def test_what_one_authority_proposes_another_does_not_see(vendor, government):
+    order = NEW["directives"] | {"exempt_organizations": []}
+    made = (await government[0]("POST", "directives", order)).json()["id"]
+    ends, tag = {"until": "2027-01-01T00:00:00Z"}, {"If-Match": "*"}
+    wanted = [
+        (vendor, government, "models/mythos-5", {"versions": ["5.0", "5.1", "5.2"]}),
+        (vendor, government, "authorities/orrery", {"organization_cap": 300}),
+        (government, vendor, f"directives/{made}", ends),
+    ]
+    for theirs, others, path, members in wanted:
+        answer = await theirs[0]("PATCH", path, members, **tag)
+        assert answer.status_code == 202, path
+        proposal = f"proposals/{answer.json()['id']}"
+        assert (await theirs[1]("GET", proposal)).status_code == 200
+        for other in others:
+            assert (await other("GET", proposal)).status_code == 404
+            assert (await other("POST", f"{proposal}/confirm")).status_code == 404
+            assert answer.json()["id"] not in (await other("GET", "proposals")).text
+
+
 async def test_what_falls_due_is_the_own_authoritys(service, vendor, government):
     await service.load(
         people="organization,external_id,employment,training_expires\nacme,ca,employee,now+3d\n",

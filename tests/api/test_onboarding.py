@@ -69,6 +69,13 @@ async def test_agents_and_endpoints_too(admin):
     assert [set(row) for row in await fetch(admin, "endpoints")][:1] == [{"organization", "external_id", "name"}]
 
 
+async def test_a_list_of_more_than_a_page_is_exported_whole(admin):
+    listed = "external_id\n" + "".join(f"lab-{number}\n" for number in range(2_100))
+    assert (await send(admin, "endpoints", listed)).json()["created"] == 2_100
+    names = [row["external_id"] for row in await fetch(admin, "endpoints")]
+    assert sorted(names) == sorted(["ep-1", *(f"lab-{number}" for number in range(2_100))])
+
+
 @pytest.mark.parametrize(
     "column", ["us_person", "us_basis", "citizenships", "permanent_residencies", "evidence_expires"]
 )

@@ -131,6 +131,34 @@ async def test_a_second_incident_locks_for_itself(service, officers):
     assert await primary(service) == "INCIDENT_LOCKDOWN"
 
 
+async def test_a_stop_is_lifted_once(officers):
+    one, two, _ = officers
+    stop = (await one("POST", "stops", {"scope": "model", "target": "mythos-5"})).json()["id"]
+    lifts = [(await one("POST", f"stops/{stop}/lift")).json()["id"] for _ in range(2)]
+    assert [(await two("POST", f"proposals/{each}/confirm")).status_code for each in lifts] == [200, 409]
+    assert (await one("POST", f"stops/{stop}/lift")).status_code == 409
+
+
+async def test_a_suspension_withdraws_what_would_undo_it_and_nothing_else(officers):
+    one, two, _ = officers
+    for person in ("us", "ca"):
+        await one("POST", f"people/acme/{person}/suspend")
+    back, other = [(await one("POST", f"people/acme/{person}/activate")).json()["id"] for person in ("us", "ca")]
+    name = (await one("PATCH", "organizations/acme", {"name": "x"}, **ANY)).json()["id"]
+    first = (await one("POST", "people/acme/us/activate")).json()["id"]
+    assert (await two("POST", f"proposals/{first}/confirm")).status_code == 200
+    assert (await two("POST", "people/acme/us/suspend")).status_code == 200
+    states = {each: (await one("GET", f"proposals/{each}")).json() for each in (back, other, name, first)}
+    assert [states[each]["state"] for each in (back, other, name, first)] == [
+        "withdrawn",
+        "proposed",
+        "proposed",
+        "confirmed",
+    ]
+    assert states[back]["decided_by"] != states[back]["proposed_by"]
+    assert states[back]["decided_at"]
+
+
 async def test_an_officer_sees_no_proposal_about_people(service, officers):
     await service.load(screenings="organization,person,status\nacme,us,pending\n")
     await officers[0](
