@@ -114,6 +114,39 @@ async def test_a_log_without_a_partition_for_the_next_month_is_not_ready(service
     assert (answer.status_code, answer.json()["detail"]) == (503, "the log has no partition for the next month")
 
 
+UNREADY = {
+    "the records cannot be read": "ALTER TABLE agents RENAME TO agents_gone",
+    "the active policy cannot be loaded": "INSERT INTO policy_revisions (sha256, files) VALUES (repeat('0', 64), '{}');"
+    "ALTER TABLE programme DISABLE TRIGGER ALL; UPDATE programme SET policy_revision = (SELECT max(number) FROM policy_revisions)",
+    "the data set in force is not the one that its hash names": "ALTER TABLE jurisdictions DISABLE TRIGGER ALL;"
+    "UPDATE jurisdictions SET groups = '{E:1}' WHERE code = 'DE'",
+    "the revision is missing: run `mythos-gate db upgrade`": "ALTER TABLE revision DISABLE TRIGGER ALL; DELETE FROM revision",
+}
+
+
+@pytest.mark.parametrize("told", UNREADY)
+async def test_a_gate_that_could_not_decide_or_record_is_not_ready(tmp_path, service, told):
+    service.sql(UNREADY[told])
+    async with Service.running(service.database, tmp_path / "second") as fresh:
+        answer = await fresh.client.get("/health/ready")
+        assert (answer.status_code, answer.json()["detail"]) == (503, told)
+        fresh.keys = service.keys
+        assert (await fresh.ask(question())).status_code == 503
+
+
+async def test_a_database_that_takes_no_writes_is_not_ready(service):
+    name = make_url(service.database).database
+    service.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await service.gate.pdp._pool.expire_connections()
+    answer = await service.client.get("/health/ready")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the database takes no writes")
+
+
+async def test_a_pool_without_connections_is_not_ready(service):
+    await service.gate.pdp._pool.close()
+    assert (await service.client.get("/health/ready")).status_code == 503
+
+
 async def test_a_committer_that_has_stopped(service):
     committer: Committer = service.gate.pdp._committer
     committer._task.cancel()

@@ -111,6 +111,9 @@ class _Judged:
         return tuple(sorted(grant.id for grant in grants if grant.seat_cap is not None and not grant.seat_held))
 
 
+NOBODY = Request("person", "", "invoke", None, None, "model", "", None)
+
+
 class Pdp:
     """Loads, derives, decides, records; then answers. Without an entry there is no answer."""
 
@@ -134,9 +137,16 @@ class Pdp:
         self._library = Library()
         self._lists = asyncio.Semaphore(LISTS)
 
-    @property
-    def can_record(self) -> bool:
-        return self._committer.is_running
+    async def require_ready(self) -> None:
+        """Read all that a decision reads, about nobody; nothing is decided or recorded. `NotDecided`."""
+        with _undecided():
+            async with asyncio.timeout(self._deadline), _reading(self._pool) as connection:
+                loaded = await load(connection, self._library, "", NOBODY, self._clock.displacement, self._clock.wall)
+                loaded.policy.decide(facts.derive(loaded.records, NOBODY, loaded.now).vector)
+                if await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'"):
+                    raise NotDecided("the database takes no writes")
+        if not self._committer.is_running:
+            raise NotDecided("the committer has stopped")
 
     async def evaluate(self, ask: Ask) -> Answer | SeatsNeeded:
         """Decide, commit the entry, answer.
