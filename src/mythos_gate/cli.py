@@ -21,13 +21,13 @@ from rich.table import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from mythos_gate import app as service
-from mythos_gate import db, demo, generate
+from mythos_gate import db, demo, generate, revision
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
-from mythos_gate.errors import GateError, Invalid, Misconfigured
+from mythos_gate.errors import GateError, Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
@@ -151,6 +151,29 @@ def upgrade() -> None:
     with _told():
         _prepare(Settings())
     typer.echo("the schema is up to date")
+
+
+@database.command("stamp")
+def show_stamp(
+    expected: Annotated[list[str] | None, typer.Argument(metavar="[N STAMP]", help="as it was told before")] = None,
+) -> None:
+    """Show the number and the random stamp of the last change; or whether a change of this stamp is in the database.
+
+    After a restore: exit code 1 says that the database is another one, or older than that change.
+    """
+
+    async def work(registry: Registry) -> str | None:
+        n = int(expected[0]) if expected else None
+        async with registry.engine.connect() as connection:
+            return await revision.stamp(connection, n)
+
+    if expected and (len(expected) != 2 or not expected[0].isdecimal()):
+        raise typer.BadParameter("give both, as `db stamp` showed them")
+    with _told():
+        found = _with_registry(Settings(), work)
+        if expected and found != " ".join(expected):
+            raise NotFound(f"change {expected[0]} is not in this database: it is another one, or an older state")
+    typer.echo(f"change {expected[0]} is in this database" if expected else found)
 
 
 # --- loading --------------------------------------------------------------------------------------------------

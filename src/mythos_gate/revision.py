@@ -5,9 +5,11 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection as SqlConnection
 
 from mythos_gate.errors import NotRecorded
+from mythos_gate.tables import revision_stamps
 
 GLOBAL = "global"  # models, authorities, stops, directives, policy, data sets, switches
 EVERYTHING = "*"  # what a transaction that touched more than 1,000 keys counts as
@@ -21,6 +23,14 @@ def key(noun: str, identifier: str) -> str:
 def name_key(noun: str, organization: str, external_id: str) -> str:
     """The key of a name that was looked up, found or not."""
     return f"{noun}-name:{organization}/{external_id}"
+
+
+async def stamp(connection: SqlConnection, n: int | None = None) -> str | None:
+    """`N STAMP` of the change of this number, or of the last: the stamp is random, so no other database has it."""
+    column = revision_stamps.c
+    query = select(column.n, column.stamp).order_by(column.n.desc()).limit(1)
+    found = (await connection.execute(query if n is None else query.where(column.n == n))).one_or_none()
+    return None if found is None else f"{found.n} {found.stamp}"
 
 
 async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: Sequence[str]) -> None:

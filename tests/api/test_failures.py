@@ -395,6 +395,20 @@ async def test_a_key_revoked_in_between_is_401(service, between):
     assert (await service.ask(question(), Role.GATEWAY)).status_code == 401
 
 
+@pytest.mark.parametrize("step", ["suspend", "lock"])
+async def test_the_key_of_whoever_is_suspended_or_locked_in_between_is_401(service, between, step):
+    key = await service.key(Role.COMPLIANCE, person="acme/ca")
+
+    async def end():
+        if step == "suspend":
+            assert (await service.post("/v1/people/acme/ca/suspend")).status_code == 200
+        else:
+            await service.load(stops="scope,target,incident\nperson,acme/ca,I-1\n")
+
+    between(end)
+    assert (await service.client.post("/access/v1/evaluation", json=question(), headers=key)).status_code == 401
+
+
 async def test_a_caller_whose_role_ends_in_between_is_403(service, between):
     async def end():
         async with service.gate.registry.change("touched", "test") as change:

@@ -66,8 +66,8 @@ async def second(service):
 
 
 @pytest.fixture
-def officer(service, second):
-    return Rest(service, service.authorization(Role.COMPLIANCE), second)
+async def officer(service, second):
+    return Rest(service, await service.key(Role.COMPLIANCE), second)
 
 
 @pytest.fixture

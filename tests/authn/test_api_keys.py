@@ -12,14 +12,8 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def stored(presented: api_keys.Presented, **changes: object) -> api_keys.Stored:
-    members = {
-        "id": presented.id,
-        "hash": presented.hash.hex(),
-        "caller_id": "cal_1",
-        "caller_name": "gw",
-        "roles": ("gateway",),
-    }
-    return api_keys.Stored(**(members | changes))  # type: ignore[arg-type]
+    caller = api_keys.Caller("cal_1", "gw", presented.id, frozenset({Role.GATEWAY}))
+    return api_keys.Stored(**({"caller": caller, "hash": presented.hash.hex()} | changes))  # type: ignore[arg-type]
 
 
 def test_a_new_key_is_read_back_and_verified():

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading
+from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading, require_person
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.authn.api_keys import Caller
@@ -43,7 +43,8 @@ def tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
 
 
 async def proposed(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
-    """Accepted, and waiting for a second officer."""
+    """Accepted, and waiting for a second officer. `NotPermitted` for a service: two officers are two people."""
+    require_person(caller)
     async with gate.registry.change("proposal_made", caller.id) as change:
         made = await proposals.propose(change, wanted, writer(gate, caller))
     response.status_code, response.headers["Location"] = 202, f"/v1/proposals/{made['id']}"
@@ -167,9 +168,10 @@ def _add_writing(resource: Resource) -> None:
         if resource.widens:
             async with read_only(gate) as connection:
                 before = await resources.read(connection, resource, reference, caller)
-            before.require(condition, resource.noun)
+                before.require(condition, resource.noun)
+                alone = await resources.takes_away(connection, resource, before, members, gate.now)
             condition = before.etag  # of what it was when it was found to be narrower, or not
-            if not resource.narrows(before, members, Clock(gate.now)):
+            if not alone:
                 wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, condition)
                 return await proposed(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:

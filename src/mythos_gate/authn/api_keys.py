@@ -4,9 +4,10 @@ import hashlib
 import hmac
 import secrets
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+
+from pydantic import TypeAdapter
 
 from mythos_gate.errors import NotAuthenticated
 from mythos_gate.terms import Role
@@ -55,23 +56,16 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is on record for a key; `hash` in hexadecimal."""
+    """What is on record for a key; `hash` in hexadecimal, `gone` where whose key it is may do nothing any more."""
 
-    id: str
+    caller: Caller
     hash: str
-    caller_id: str
-    caller_name: str
-    roles: tuple[str, ...]
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
-    organization: str | None = None
-    organization_id: str | None = None
-    is_service: bool = False
-    authority: str | None = None
-    authority_id: str | None = None
-    person: str | None = None
-    person_id: str | None = None
-    gone: bool = False  # whether the person on record has left or is suspended
+    gone: bool = False
+
+
+STORED: TypeAdapter[Stored | None] = TypeAdapter(Stored | None)
 
 
 def create() -> tuple[str, Presented]:
@@ -101,23 +95,7 @@ def verify(presented: Presented, stored: Stored | None, now: datetime) -> Caller
     same = hmac.compare_digest(presented.hash, bytes.fromhex(stored.hash) if stored else NOBODY)
     if stored is None or not same or stored.gone or stored.revoked_at is not None or _over(stored.expires_at, now):
         raise NotAuthenticated("the API key is not valid")
-    return Caller(
-        stored.caller_id,
-        stored.caller_name,
-        stored.id,
-        roles(stored.roles),
-        stored.organization,
-        stored.organization_id,
-        stored.is_service,
-        stored.authority,
-        stored.authority_id,
-        stored.person,
-        stored.person_id,
-    )
-
-
-def roles(names: Iterable[str]) -> frozenset[Role]:
-    return frozenset(Role(name) for name in names)
+    return stored.caller
 
 
 def _over(instant: datetime | None, now: datetime) -> bool:

@@ -1,64 +1,32 @@
-"""Who calls: the one check of a key for every route but the decision, which reads the same row with its records."""
+"""Who calls: what is on record for a key, for every route alike."""
 
-from datetime import UTC, datetime
-
-from sqlalchemy import exists, func, select
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.authn.api_keys import Caller, Presented, Stored, verify
-from mythos_gate.tables import api_keys as keys
-from mythos_gate.tables import authorities, callers, organizations, people
-from mythos_gate.terms import Employment, PersonStatus
+from mythos_gate.authn.api_keys import STORED, Caller, Presented, verify
 
-home = organizations.alias()
-PERSON = (
-    select(home.c.slug + "/" + people.c.external_id)
-    .join_from(people, home)
-    .where(people.c.id == callers.c.person_id)
-    .scalar_subquery()
-)
-GONE = (
-    exists()
-    .where(people.c.id == callers.c.person_id)
-    .where((people.c.status == PersonStatus.SUSPENDED) | (people.c.employment == Employment.ENDED))
-)
-FAR = datetime.max.replace(tzinfo=UTC)
+# `{key}`: the key's id. Who has left, is suspended or locked for an incident, or whose organization is terminated, is
+# `gone`.
+STORED_KEY = """
+SELECT jsonb_build_object(
+  'caller', jsonb_build_object(
+    'id', c.id, 'name', c.name, 'key_id', k.id, 'roles', c.roles, 'is_service', c.kind = 'service',
+    'organization', o.slug, 'organization_id', c.organization_id,
+    'authority', a.slug, 'authority_id', c.authority_id,
+    'person', home.slug || '/' || p.external_id, 'person_id', c.person_id),
+  'hash', encode(k.hash, 'hex'), 'expires_at', k.expires_at, 'revoked_at', k.revoked_at,
+  'gone', coalesce(o.status = 'terminated', false) OR coalesce(p.status = 'suspended' OR p.employment = 'ended', false)
+    OR EXISTS (SELECT FROM stops s WHERE s.person_id = c.person_id AND s.lifted_at IS NULL))
+FROM api_keys k JOIN callers c ON c.id = k.caller_id
+LEFT JOIN organizations o ON o.id = c.organization_id
+LEFT JOIN authorities a ON a.id = c.authority_id
+LEFT JOIN people p ON p.id = c.person_id
+LEFT JOIN organizations home ON home.id = p.organization_id
+WHERE k.id = {key}"""
+FOUND = text(f"SELECT clock_timestamp() AS now, ({STORED_KEY.format(key=':key')}) AS stored")
 
 
 async def authenticate(connection: AsyncConnection, presented: Presented) -> Caller:
     """`NotAuthenticated` unless the key is known, right and live."""
-    query = (
-        select(
-            keys.c.id, keys.c.hash, callers.c.id.label("caller_id"), callers.c.name.label("caller_name"),
-            callers.c.roles, keys.c.expires_at, keys.c.revoked_at, func.clock_timestamp().label("now"),
-            callers.c.organization_id, callers.c.kind, organizations.c.slug, callers.c.authority_id,
-            authorities.c.slug.label("authority"), PERSON.label("person"),
-            callers.c.person_id, GONE.label("gone"),
-        )
-        .select_from(keys)
-        .join(callers)
-        .outerjoin(organizations, organizations.c.id == callers.c.organization_id)
-        .outerjoin(authorities, authorities.c.id == callers.c.authority_id)
-        .where(keys.c.id == presented.id)
-    )  # fmt: skip
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return verify(presented, None, FAR)
-    stored = Stored(
-        row.id,
-        row.hash.hex(),
-        row.caller_id,
-        row.caller_name,
-        tuple(row.roles),
-        row.expires_at,
-        row.revoked_at,
-        row.slug,
-        row.organization_id,
-        row.kind == "service",
-        row.authority,
-        row.authority_id,
-        row.person,
-        row.person_id,
-        row.gone,
-    )
-    return verify(presented, stored, row.now)
+    row = (await connection.execute(FOUND, {"key": presented.id})).one()
+    return verify(presented, STORED.validate_python(row.stored), row.now)

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 
 from mythos_gate import revision, tables
 from mythos_gate.audit.entry import canonical
-from mythos_gate.authn.api_keys import Stored
+from mythos_gate.authn.api_keys import STORED, Stored
+from mythos_gate.authn.caller import STORED_KEY
 from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.request import Request
@@ -23,7 +24,7 @@ from mythos_gate.terms import Treatment
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
 # One statement, one snapshot: the revision and the records that it stands for.
-READ = """
+READ = f"""
 WITH named AS (SELECT id FROM organizations WHERE slug = $4),
 asker AS (SELECT c.* FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE k.id = $1),
 agent AS (
@@ -62,11 +63,7 @@ SELECT r.n, clock_timestamp() + $11::interval AS now,
   (SELECT d.reviewed_at FROM data_sets d WHERE d.id = p.data_set_id) AS reviewed_at,
   p.policy_revision, (SELECT sha256 FROM policy_revisions v WHERE v.number = p.policy_revision) AS policy_sha256,
   p.data_set_id, EXISTS (SELECT FROM models WHERE id = $6) AS model_known,
-  (SELECT jsonb_build_object('id', k.id, 'hash', encode(k.hash, 'hex'), 'caller_id', c.id, 'caller_name', c.name,
-     'roles', c.roles, 'expires_at', k.expires_at, 'revoked_at', k.revoked_at,
-     'gone', EXISTS (SELECT FROM people h WHERE h.id = c.person_id
-                     AND (h.status = 'suspended' OR h.employment = 'ended')))
-   FROM api_keys k JOIN asker c ON c.id = k.caller_id WHERE k.id = $1) AS stored_key,
+  ({STORED_KEY.format(key="$1")}) AS stored_key,
   (SELECT coalesce(jsonb_agg(jsonb_build_object('versions', d.versions, 'applies_to', d.applies_to,
      'window', jsonb_build_object('start', d.starts_at, 'end', d.ends_at),
      'exempt', EXISTS (SELECT FROM directive_exemptions e WHERE e.directive_id = d.id
@@ -121,7 +118,7 @@ SELECT r.n, clock_timestamp() + $11::interval AS now,
    WHERE b.id = $10 OR (b.incident = $13
      AND b.organization_id = (SELECT id FROM organizations WHERE slug = $12))) AS break_glass
 FROM revision r CROSS JOIN programme p
-"""
+"""  # noqa: S608  no more than another statement of ours
 
 
 GUARD = "SELECT EXISTS (SELECT FROM touched WHERE n > $1 AND key = ANY ($2::text[]))"
@@ -237,11 +234,12 @@ async def load(
     skew = _skew(before, row["now"], wall_clock())
     policy = await library.policy(connection, row["policy_sha256"])
     jurisdictions = await library.jurisdictions(connection, row["data_set_id"])
+    stored = STORED.validate_json(row["stored_key"] or "null")
     return Loaded(
         n=row["n"],
         now=row["now"],
-        keys=_keys(row, key_id, request, subject, endpoint),
-        stored_key=STORED.validate_json(row["stored_key"] or "null"),
+        keys=_keys(row, key_id, stored, request, subject, endpoint),
+        stored_key=stored,
         records=_records(row, skew, jurisdictions),
         policy=policy,
         policy_revision=row["policy_revision"],
@@ -278,11 +276,18 @@ def _records(row: asyncpg.Record, skew: timedelta, jurisdictions: facts.Jurisdic
 
 
 def _keys(
-    row: asyncpg.Record, key_id: str, request: Request, subject: Reference, endpoint: Reference | None
+    row: asyncpg.Record,
+    key_id: str,
+    stored: Stored | None,
+    request: Request,
+    subject: Reference,
+    endpoint: Reference | None,
 ) -> frozenset[str]:
     keys = {revision.EVERYTHING, revision.GLOBAL, revision.key("key", key_id)}
-    if row["stored_key"]:
-        keys.add(revision.key("caller", json.loads(row["stored_key"])["caller_id"]))
+    if stored is not None:
+        keys.add(revision.key("caller", stored.caller.id))
+        if stored.caller.person_id is not None:
+            keys.add(revision.key("person", stored.caller.person_id))
     found = row["agent_id"] if request.by_agent else row["person_id"]
     keys |= _named(request.subject_type, found, subject, row["organization_named"])
     for noun in ("person", "organization"):
@@ -305,7 +310,6 @@ def _named(noun: str, found: str | None, reference: Reference, organization: str
     return keys
 
 
-STORED: TypeAdapter[Stored | None] = TypeAdapter(Stored | None)
 DIRECTIVES = TypeAdapter(tuple[facts.Directive, ...])
 WINDOWS = TypeAdapter(tuple[facts.Window, ...])
 ORGANIZATION: TypeAdapter[facts.Organization | None] = TypeAdapter(facts.Organization | None)

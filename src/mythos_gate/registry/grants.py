@@ -1,6 +1,8 @@
 """Grants: an authority's instrument for one organization and one model."""
 
+from sqlalchemy import text as query
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.registry import places
@@ -32,6 +34,20 @@ def _excluded(value: str, clock: Clock) -> str:
         return MACAU if value.upper() == MACAU else group(value, clock)
     except Bad as bad:
         raise Bad(bad.what, f"{bad.remedy}, or MO for Macau") from None
+
+
+RIVAL = query(
+    "SELECT EXISTS (SELECT FROM grants g JOIN authorities a ON a.id = g.authority_id"
+    " JOIN grants r ON r.organization_id = g.organization_id AND r.model_id = g.model_id AND r.id <> g.id"
+    " JOIN authorities b ON b.id = r.authority_id AND b.kind = a.kind"
+    " WHERE g.id = :grant AND g.status <> 'draft' AND r.status <> 'draft'"
+    " AND r.nationality_basis IS DISTINCT FROM g.nationality_basis)"
+)
+
+
+async def has_rival(connection: AsyncConnection, grant: str) -> bool:
+    """Whether another grant could speak in its place, by another basis: less of one is then more for somebody."""
+    return bool((await connection.execute(RIVAL, {"grant": grant})).scalar_one())
 
 
 def _fewer_countries(before: list[str], after: list[str]) -> bool:

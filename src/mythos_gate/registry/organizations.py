@@ -9,11 +9,12 @@ from mythos_gate.errors import NotPermitted
 from mythos_gate.registry.columns import any_country, country, flag, one_of, slug, text
 from mythos_gate.registry.kind import Column, Kind, Part
 from mythos_gate.registry.narrowing import always, higher
+from mythos_gate.registry.places import HOLDING
 from mythos_gate.terms import OrganizationStatus
 
 CONCERNED = query(
-    "SELECT bool_or(authority_id = :own) FROM grants JOIN organizations o ON o.id = organization_id"
-    " WHERE (o.id = :reference OR o.slug = :reference) AND grants.status IN ('active', 'suspended')"
+    "SELECT bool_or(g.authority_id = :own) FROM grants g JOIN organizations o ON o.id = g.organization_id"  # noqa: S608
+    f" WHERE (o.id = :reference OR o.slug = :reference) AND {HOLDING.format('clock_timestamp()')}"
 )
 
 

@@ -22,7 +22,7 @@ from mythos_gate.registry import (
 )
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
-from mythos_gate.tables import authorities, callers, proposals
+from mythos_gate.tables import authorities, proposals
 from mythos_gate.terms import Permission, ProposalState, ProposedAction
 
 BY_NAME = {resource.name: resource for resource in resources.RESOURCES}
@@ -158,12 +158,21 @@ async def _permitted(connection: AsyncConnection, wanted: Wanted, writer: Writer
 
 async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
     if wanted.action == ProposedAction.CREATE:
-        named = select(authorities.c.id).where(authorities.c.slug == str((wanted.members or {}).get("authority")))
+        named = select(authorities.c.id).where(
+            authorities.c.slug == str((wanted.members or {}).get("authority")).strip()
+        )
         return (await connection.execute(named)).scalar_one_or_none()
     if wanted.resource not in AUTHORITY_OF:
         return None
     found = await connection.execute(text(AUTHORITY_OF[wanted.resource]), {"reference": wanted.reference})
     return found.scalar_one_or_none()
+
+
+PROPOSER = text(
+    "SELECT coalesce(c.person_id, c.id) AS identity,"
+    " coalesce(p.status = 'suspended' OR p.employment = 'ended', false) AS gone"
+    " FROM callers c LEFT JOIN people p ON p.id = c.person_id WHERE c.id = :caller"
+)
 
 
 async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:
@@ -174,10 +183,12 @@ async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, 
     row, wanted = await _open(change, identifier, writer)
     if writer.caller.is_service:
         raise NotPermitted("a service cannot confirm: a second officer must", code="APPROVER_NOT_QUALIFIED")
-    proposer = select(func.coalesce(callers.c.person_id, callers.c.id)).where(callers.c.id == row["proposed_by"])
-    if (await change.connection.execute(proposer)).scalar_one() == writer.caller.identity:
+    proposer = (await change.connection.execute(PROPOSER, {"caller": row["proposed_by"]})).one()
+    if proposer.identity == writer.caller.identity:
         what = "whoever proposed this cannot confirm it: a second officer must"
         raise NotPermitted(what, code="SELF_APPROVAL_FORBIDDEN")
+    if proposer.gone:
+        raise Conflict("whoever proposed this has left or is suspended: propose it anew")
     change.type = wanted.type
     await _do(change, wanted, writer)
     await _decide(change, identifier, ProposalState.CONFIRMED, writer)

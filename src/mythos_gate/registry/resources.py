@@ -18,7 +18,7 @@ from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import ANEW, HAS_LEFT, Writer, narrowed
 from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.endpoints import ENDPOINTS
-from mythos_gate.registry.grants import GRANTS
+from mythos_gate.registry.grants import GRANTS, has_rival
 from mythos_gate.registry.kind import Bad, Clock, Column, InvalidFile, Kind, Problems, Row, fill, unique
 from mythos_gate.registry.organizations import ORGANIZATIONS
 from mythos_gate.registry.people import ASSESSMENT, PEOPLE
@@ -51,14 +51,15 @@ class Resource:
         return status not in {"", *PREPARED} and not self.is_staff
 
     def narrows(self, before: Shown, members: Mapping[str, Any], clock: Clock) -> bool:
-        """Whether the change takes access away at most. What cannot be read does not."""
+        """Whether each of the members takes access away at most. What cannot be read does not."""
 
         def narrowed(name: str) -> bool:
             column = self.kind.columns[name]
             values = (
                 column.read(columns.as_text(column.parse, each[name]), clock) for each in (before.members, members)
             )
-            return column.narrows(*(column.default if value is None else value for value in values))
+            old, new = (column.default if value is None else value for value in values)
+            return old == new or column.narrows(old, new)
 
         try:
             return all(name in self.settable(new=False) and narrowed(name) for name in members)
@@ -242,6 +243,14 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
     there = f"this name is on record as {resource.article} {resource.noun}: change it instead"
     identifier = await create_one(change, narrowed(resource.kind, writer), values, writer.now, there)
     return await _written(change, resource, identifier, members, writer)
+
+
+async def takes_away(
+    connection: AsyncConnection, resource: Resource, before: Shown, members: Mapping[str, Any], now: datetime
+) -> bool:
+    """Whether the change takes access away at most, so that one officer suffices."""
+    narrows = resource.narrows(before, members, Clock(now))
+    return narrows and not (resource.kind is GRANTS and await has_rival(connection, before.id))
 
 
 async def alter(
