@@ -163,8 +163,17 @@ async def test_an_organization_concerns_whose_grants_it_holds(service, vendor, g
     for organization in ("acme", "free"):
         assert (await government[0]("PATCH", f"organizations/{organization}", mine, **tag)).status_code == 200
         assert (await vendor[0]("POST", f"organizations/{organization}/suspend")).status_code == 200
-    revoked = dict(await identifiers(service))["V-2"]
-    assert (await vendor[0]("POST", f"grants/{revoked}/revoke")).status_code == 200
+    held = dict(await identifiers(service))["V-2"]
+    assert (await vendor[0]("GET", "organizations/other/ownership")).status_code == 200
+    assert (await government[0]("GET", "organizations/other/ownership")).status_code == 403
+    owners = (await vendor[0]("PUT", "organizations/other/ownership", {"owners": []}, **tag)).json()["id"]
+    assert (await vendor[1]("GET", f"proposals/{owners}")).status_code == 200
+    assert (await government[0]("GET", f"proposals/{owners}")).status_code == 404
+    assert (await vendor[0]("POST", f"grants/{held}/suspend")).status_code == 200
+    assert (await government[0]("POST", "organizations/other/suspend")).status_code == 403
+    expired = {"not_after": "2026-02-01"}
+    assert (await vendor[0]("PATCH", f"grants/{held}", expired, **tag)).status_code == 200
+    assert (await government[0]("PATCH", "organizations/other", mine, **tag)).status_code == 200
     assert (await government[0]("POST", "organizations/other/suspend")).status_code == 200
 
 

@@ -129,7 +129,7 @@ async def test_a_providers_result_does_not_lift_a_hit(hit):
         for status in ("clear", "false_positive"):
             item = {"organization": "acme", "status": status, "screened_at": at, **person}
             answer = await provider("POST", "screenings", {"items": [item]})
-            assert (answer.status_code, "nobody has adjudicated" in answer.json()["detail"]) == (400, True)
+            assert (answer.status_code, "what it was an adjudicator says" in answer.json()["detail"]) == (400, True)
     fresh = {"organization": "acme", "person": "ca", "status": "false_positive", "screened_at": at}
     answer = await provider("POST", "screenings", {"items": [fresh]})
     assert (answer.status_code, "an adjudicator's word" in answer.json()["detail"]) == (400, True)
@@ -171,3 +171,25 @@ async def test_results_are_listed_by_what_an_officer_looks_for(hit, officer):
         paged, cursor = paged + page["items"], page["next"]
     assert len(paged) == 4
     assert paged == (await officer("GET", "screenings")).json()["items"]
+
+
+async def test_nobody_records_what_was_found_about_themselves(service):
+    own = Rest(service, await service.key(Role.COMPLIANCE, person="acme/us"))
+    clear = {"organization": "acme", "status": "clear", "screened_at": "2026-11-01T00:00:00Z"}
+    refused = await own("POST", "screenings", {"items": [clear | {"person": "ca"}, clear | {"person": "us"}]})
+    assert (refused.status_code, refused.json()["code"]) == (403, "ADJUDICATOR_CONFLICT")
+    assert (await own("POST", "screenings", {"items": [clear | {"person": "ca"}]})).status_code == 200
+
+
+async def test_a_match_turns_out_none_by_two(hit):
+    await hit.load(screenings="organization,status,screened_at\nacme,clear,now-1h\n")
+    one, two = [Rest(hit, await hit.key(Role.COMPLIANCE)) for _ in range(2)]
+    assert (await adjudicate(one, "true_match")).status_code == 200
+    refused = await one("POST", "screenings", {"items": [{"organization": "acme", "person": "us", "status": "clear"}]})
+    assert (refused.status_code, "what it was an adjudicator says" in refused.json()["detail"]) == (400, True)
+    proposed = await adjudicate(one, "false_positive")
+    assert proposed.status_code == 202
+    assert await primary(hit) == "SCREENING_MATCH_CONFIRMED"
+    assert (await two("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 200
+    assert await primary(hit) == "ALLOW"
+    assert (await adjudicate(one, "true_match")).status_code == 409

@@ -310,3 +310,74 @@ async def test_the_key_of_whoever_has_left_or_is_suspended_opens_nothing(service
         back = (await officer("POST", "people/acme/us/activate")).json()["id"]
         assert (await second("POST", f"proposals/{back}/confirm")).status_code == 200
         assert (await theirs("GET", "people")).status_code == 200
+
+
+async def test_a_service_proposes_nothing(service):
+    automatic = Rest(service, service.authorization(Role.COMPLIANCE))
+    stop = (await automatic("POST", "stops", {"scope": "everything"})).json()["id"]
+    before = service.sql("SELECT n FROM revision")
+    status = {"us_person": "unknown"}
+    for method, path, members in (
+        ("PATCH", "organizations/acme", {"name": "x"}),
+        ("POST", "grants", NEW["grants"] | {"status": "active"}),
+        ("PUT", "people/acme/ca/assessment", status),
+        ("PUT", "organizations/acme/ownership", {"owners": []}),
+        ("POST", f"stops/{stop}/lift", None),
+    ):
+        assert (await automatic(method, path, members, **ANY)).status_code == 403, path
+    assert before == service.sql("SELECT n FROM revision")
+
+
+@pytest.mark.parametrize("step", ["suspend", "revoke"])
+async def test_what_a_leaver_proposed_is_not_confirmed(service, officers, step):
+    theirs = Rest(service, await service.key(Role.COMPLIANCE, person="acme/us"))
+    made = (await theirs("PATCH", "organizations/other", {"name": "x"}, **ANY)).json()["id"]
+    assert (await officers[0]("POST", f"people/acme/us/{step}")).status_code == 200
+    answer = await officers[1]("POST", f"proposals/{made}/confirm")
+    assert (answer.status_code, "propose it anew" in answer.json()["detail"]) == (409, True)
+
+
+async def test_whoever_is_locked_for_an_incident_does_not_release_themselves(service, officers):
+    theirs = Rest(service, await service.key(Role.COMPLIANCE, person="acme/us"))
+    lock = (await officers[0]("POST", "stops", {"scope": "person", "target": "acme/us", "incident": "I-1"})).json()[
+        "id"
+    ]
+    lift = (await officers[0]("POST", f"stops/{lock}/lift")).json()["id"]
+    assert (await theirs("POST", f"stops/{lock}/lift")).status_code == 401
+    assert (await theirs("POST", f"proposals/{lift}/confirm")).status_code == 401
+    assert (await officers[1]("POST", f"proposals/{lift}/confirm")).status_code == 200
+    assert (await theirs("GET", "stops")).status_code == 200
+
+
+async def test_an_administrator_of_a_terminated_organization_does_nothing(service, officers):
+    admin = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme"))
+    assert (await officers[0]("POST", "organizations/acme/suspend")).status_code == 200
+    assert (await admin("GET", "people")).status_code == 200
+    assert (await officers[0]("POST", "organizations/acme/revoke")).status_code == 200
+    assert (await admin("GET", "people")).status_code == 401
+
+
+async def test_a_blank_takes_no_proposal_out_of_its_authority(service, officers):
+    other = Rest(service, await service.key(Role.OFFICER, authority="export-office"))
+    grant = NEW["grants"] | {"authority": " orrery", "status": "active"}
+    made = (await officers[0]("POST", "grants", grant)).json()["id"]
+    assert (await other("GET", f"proposals/{made}")).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["stop", "suspension"])
+async def test_what_is_stopped_again_is_not_opened_by_what_was_proposed_before(service, officers, name):
+    one, two, three = officers
+    again: tuple[str, dict[str, str] | None]
+    if name == "stop":
+        again = ("stops", {"scope": "model", "target": "mythos-5"})
+        back = f"stops/{(await one('POST', *again)).json()['id']}/lift"
+    else:
+        again, back = ("people/acme/us/suspend", None), "people/acme/us/activate"
+        await one("POST", *again)
+    assert (await three("POST", *again)).status_code == 409
+    made = (await one("POST", back)).json()["id"]
+    stood = await three("POST", *again)
+    assert stood.status_code in {200, 201}, stood.text
+    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 409
+    assert await primary(service) != "ALLOW"
+    assert (await three("POST", *again)).status_code == 409

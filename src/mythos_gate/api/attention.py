@@ -21,7 +21,7 @@ async def list_attention(
     gate: TheGate,
     caller: MayReadAttention,
     within: Days = 30,
-    overdue: Days = 30,
+    overdue: Days = 365,
     limit: Limit = 100,
     cursor: Text | None = None,
 ) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
 from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged
 from mythos_gate.api.text import Name, Text
-from mythos_gate.registry import ownership
+from mythos_gate.registry import organizations, ownership
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposedAction
 
@@ -38,10 +38,12 @@ class Ownership(BaseModel):
 async def read_ownership(
     organization: Name,
     gate: TheGate,
-    caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
+    caller: MayReadRegistry,
     response: Response,
 ) -> Mapping[str, Any]:
+    """Owners may be natural persons: an officer sees those of the organizations that are theirs to decide about."""
     async with read_only(gate) as connection:
+        await organizations.permit(connection, organization, caller)
         return tagged(await ownership.read(connection, organization), response)
 
 

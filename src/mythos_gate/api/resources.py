@@ -128,6 +128,9 @@ def _add_reading(resource: Resource) -> None:
             return tagged(await resources.read(connection, resource, reference, caller), response)
 
 
+PROPOSED: dict[int | str, dict[str, Any]] = {202: {"description": "proposed: a second officer confirms it"}}
+
+
 def _add_writing(resource: Resource) -> None:
     MayWrite = Annotated[Caller, Depends(may(resource.may_write))]  # noqa: N806
     MayCreate = Annotated[Caller, Depends(may(resource.may_create))]  # noqa: N806
@@ -135,6 +138,7 @@ def _add_writing(resource: Resource) -> None:
     @router.post(
         f"/{resource.name}",
         status_code=201,
+        responses={} if resource.is_staff else PROPOSED,
         openapi_extra=_documented(resource, new=True),
         operation_id=f"create_{resource.name}",
         tags=[resource.name],
@@ -151,6 +155,7 @@ def _add_writing(resource: Resource) -> None:
 
     @router.patch(
         f"/{resource.name}/{{reference:path}}",
+        responses=PROPOSED if resource.widens else {},
         openapi_extra=_documented(resource, new=False),
         operation_id=f"change_{resource.name}",
         tags=[resource.name],

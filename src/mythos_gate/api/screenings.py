@@ -45,6 +45,7 @@ async def record_screenings(request: Request, gate: TheGate, caller: MayScreen) 
     """Record what a provider found; the next decision rests on it."""
     wanted = body.shaped(Results, await body.parsed(request))
     async with gate.registry.change("screenings_recorded", caller.id) as change:
+        screenings.refuse_own(wanted.items, caller)
         done = await resources.take_all(change, RECORDING, wanted.items, gate.now)
     return Taken(created=done.created, updated=done.updated, unchanged=done.unchanged)
 

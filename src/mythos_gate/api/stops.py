@@ -31,12 +31,17 @@ class Stop(BaseModel):
 
 @router.post("/stops", status_code=201, openapi_extra=body.documented(Stop))
 async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[str, Any]:
-    """Stop a model, an authority or everything, or lock an organization, a person or an endpoint."""
+    """Stop a model, an authority or everything, or lock an organization, a person or an endpoint.
+
+    One that stands and is proposed to be lifted goes on standing.
+    """
     wanted = body.shaped(Stop, await body.parsed(request)).model_dump(mode="json")
     async with gate.registry.change("stop_set", caller.id) as change:
         await stops.permit(change.connection, wanted["scope"], wanted["target"], caller)
         there = "a stop of this target stands: nothing further is needed"
-        identifier = await resources.create_one(change, SETTING, wanted, gate.now, there)
+        identifier = await stops.withdraw_lifts(change, wanted)
+        if identifier is None:
+            identifier = await resources.create_one(change, SETTING, wanted, gate.now, there)
         change.details |= {"stop": identifier, "scope": wanted["scope"]}
     return {"id": identifier, **wanted}
 

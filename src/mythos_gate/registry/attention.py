@@ -61,7 +61,7 @@ async def due(
     query = (
         f"SELECT d.due, d.kind, d.noun, d.id, d.name, o.slug AS organization FROM ({parts}) d"  # noqa: S608
         " LEFT JOIN organizations o ON o.id = d.organization_id"
-        " WHERE (d.due >= :since OR d.kind = 'break_glass_review') AND d.due < :until"
+        " WHERE (d.due >= :since OR d.kind IN ('break_glass_review', 'data_set')) AND d.due < :until"
         " AND (d.due, d.kind, d.id) > (:due, :kind, :id)"
         f"{' AND d.organization_id = :own' if own else ''} ORDER BY d.due, d.kind, d.id LIMIT :limit"
     )

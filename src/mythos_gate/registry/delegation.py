@@ -65,9 +65,10 @@ def _people(kind: Kind, *, own: bool) -> Callable[[Row, Record | None, After], F
         new = [
             name for name in OBLIGATIONS if not lower(old[name] or OBLIGATIONS[name], person[name] or OBLIGATIONS[name])
         ]
-        if new and not own:
+        cited = row.get(EVIDENCE) not in {None, old[EVIDENCE]}
+        if (new or cited) and not own:
             what = "is asserted by the organization, with a reference to its evidence, and only revoked by others"
-            yield new[0], what, "leave it to the organization's administrator"
+            yield (new or [EVIDENCE])[0], what, "leave it to the organization's administrator"
         lost = old[EVIDENCE] is not None and any(person[name] for name in OBLIGATIONS) and person[EVIDENCE] is None
         # What was said to be on file once is no evidence of what is asserted now.
         if lost or (own and new and row.get(EVIDENCE) is None):

@@ -17,6 +17,11 @@ CONCERNED = query(
     f" WHERE (o.id = :reference OR o.slug = :reference) AND {HOLDING.format('clock_timestamp()')}"
 )
 
+THEIRS = (
+    "SELECT o.id FROM organizations o WHERE coalesce((SELECT bool_or(g.authority_id = :own) FROM grants g"  # noqa: S608
+    f" WHERE g.organization_id = o.id AND {HOLDING.format('clock_timestamp()')}), true)"
+)
+
 
 async def permit(connection: AsyncConnection, reference: str, caller: Caller) -> None:
     """It concerns whose grants it holds, and every officer while it holds none. `NotPermitted`."""

@@ -174,6 +174,15 @@ def _check(_: Row, __: Record | None, after: After) -> Findings:
         yield "us_person", what, "empty citizenships and permanent_residencies, or correct us_person"
 
 
+ROUTES = frozenset({"assessment", "eligibility"})
+
+
+def _external_id(value: str, clock: Clock) -> str:
+    if value in ROUTES:
+        raise Bad("is what a path ends with", "give another external id")
+    return name(value, clock)
+
+
 # --- the file -------------------------------------------------------------------------------------------------
 
 ENROL = Permission.ENROL
@@ -181,7 +190,7 @@ PEOPLE = Kind(
     name="people",
     columns={
         "organization": Column(slug, required=True, into="organization_id", to="organizations", by=ENROL),
-        "external_id": Column(name, required=True, by=ENROL),
+        "external_id": Column(_external_id, required=True, by=ENROL),
         "name": Column(text, private=True, by=ENROL),
         "email": Column(email, private=True, by=ENROL),
         "work_country": Column(country, by=ENROL),

@@ -228,7 +228,11 @@ def _visible(writer: Writer) -> ColumnElement[bool]:
     shown = true() if writer.may(Permission.EXPLAIN) else proposals.c.resource.in_(subjects)
     if writer.caller.authority_id is None:
         return shown
-    return shown & ((proposals.c.authority_id == writer.caller.authority_id) | proposals.c.authority_id.is_(None))
+    own = writer.caller.authority_id
+    theirs = text(organizations.THEIRS).bindparams(own=own).columns(proposals.c.id)
+    # Owners may be natural persons.
+    owners = (proposals.c.resource != "ownerships") | proposals.c.reference.in_(theirs)
+    return shown & ((proposals.c.authority_id == own) | proposals.c.authority_id.is_(None)) & owners
 
 
 async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:

@@ -240,7 +240,7 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
     if "requested_by" in resource.shown:
         values.setdefault("requested_by", writer.caller.identity_in(str(values.get("organization"))))
     _complete(resource, values)
-    there = f"this name is on record as {resource.article} {resource.noun}: change it instead"
+    there = f"this name is on record as {resource.article} {resource.noun}: change it instead, or give another name"
     identifier = await create_one(change, narrowed(resource.kind, writer), values, writer.now, there)
     return await _written(change, resource, identifier, members, writer)
 

@@ -1,6 +1,6 @@
 """Screenings: what a provider found about a person, or, without one, about the organization itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import label, name, one_of, slug, time
@@ -46,7 +47,7 @@ SCREENINGS = Kind(
 # --- one by one -----------------------------------------------------------------------------------------------
 
 HITS = frozenset({ScreeningStatus.PENDING, ScreeningStatus.TRUE_MATCH})
-WAITS = "a hit is on record that nobody has adjudicated"
+STANDS = "a hit is on record, and what it was an adjudicator says"
 
 
 def _hit_stays(_: Row, before: Record | None, after: After) -> Findings:
@@ -55,9 +56,17 @@ def _hit_stays(_: Row, before: Record | None, after: After) -> Findings:
     was = before and before["status"]
     kept = {ScreeningStatus.TRUE_MATCH} if was == ScreeningStatus.TRUE_MATCH else HITS
     if was in HITS and found["status"] not in kept:
-        yield "status", WAITS, "adjudicate it: POST /v1/screenings/adjudicate"
+        yield "status", STANDS, "adjudicate it: POST /v1/screenings/adjudicate"
     elif found["status"] == ScreeningStatus.FALSE_POSITIVE and was != ScreeningStatus.FALSE_POSITIVE:
         yield "status", "is an adjudicator's word", "record the hit as pending, then POST /v1/screenings/adjudicate"
+
+
+def refuse_own(items: Sequence[Mapping[str, Any]], caller: Caller) -> None:
+    """`NotPermitted` for a result about the caller."""
+    if any(caller.person == f"{item.get('organization')}/{item.get('person')}" for item in items):
+        raise NotPermitted(
+            "nobody records what was found about themselves: somebody else must", code="ADJUDICATOR_CONFLICT"
+        )
 
 
 RECORDING = replace(SCREENINGS, check=_hit_stays)
@@ -117,7 +126,7 @@ async def read_hit(connection: AsyncConnection, members: Mapping[str, Any]) -> S
 
 
 async def adjudicate(change: Change, members: Mapping[str, Any], etag: str, writer: Writer) -> None:
-    """What a hit was: `false_positive` or `true_match`, under the adjudicator's own name.
+    """What a hit was: `false_positive` or `true_match`, under the adjudicator's own name; a match can turn out none.
 
     `NotPermitted` for who requested access for the person, or is it; `NotFound`; `Conflict` if there is no hit;
     `Outdated` if it is not the hit that `etag` stands for.
@@ -131,7 +140,8 @@ async def adjudicate(change: Change, members: Mapping[str, Any], etag: str, writ
     if {caller.identity_in(organization), caller.identity, caller.id} & {found["requested_by"], person}:
         what = "whoever requested access for a person, or is that person, does not adjudicate"
         raise NotPermitted(f"{what}: somebody else must", code="ADJUDICATOR_CONFLICT")
-    if found["status"] != ScreeningStatus.PENDING:
+    corrected = found["status"] == ScreeningStatus.TRUE_MATCH and members["status"] == ScreeningStatus.FALSE_POSITIVE
+    if found["status"] != ScreeningStatus.PENDING and not corrected:
         raise Conflict(f"the screening is {found['status']} and cannot become {members['status']}: no hit waits")
     [key] = table.primary_key
     await change.connection.execute(update(table).where(key == hit.id).values(status=members["status"]))

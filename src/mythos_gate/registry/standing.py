@@ -162,6 +162,10 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
     row = (await change.connection.execute(query.with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise NotFound(f"no such {noun.name}")
+    undone = 0 if status == "active" else await _withdraw_activations(change, row.id)
+    if row.status == status and undone:  # what was proposed meanwhile is no answer to this second one
+        change.details |= {noun.name: row.id, "before": status, "after": status}
+        return Standing(row.id, status)
     if row.status not in noun.steps[status]:
         possible = sorted(step for step, sources in noun.steps.items() if row.status in sources)
         rest = f"it can become {' or '.join(possible)}" if possible else "nothing further is possible"
@@ -170,14 +174,15 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
         update(noun.table).where(noun.table.c.id == row.id).values({noun.column: status, "status_reason": reason})
     )
     change.details |= {noun.name: row.id, "before": row.status, "after": status}
-    if status != "active":
-        # What somebody proposed before this is no answer to it.
-        undone = update(tables.proposals).where(
-            tables.proposals.c.reference == row.id,
-            tables.proposals.c.action == ProposedAction.ACTIVATE,
-            tables.proposals.c.state == ProposalState.PROPOSED,
-        )
-        await change.connection.execute(
-            undone.values(state=ProposalState.WITHDRAWN, decided_by=change.actor, decided_at=func.clock_timestamp())
-        )
     return Standing(row.id, status)
+
+
+async def _withdraw_activations(change: Change, identifier: str) -> int:
+    """What somebody proposed before a suspension is no answer to it."""
+    open_ = update(tables.proposals).where(
+        tables.proposals.c.reference == identifier,
+        tables.proposals.c.action == ProposedAction.ACTIVATE,
+        tables.proposals.c.state == ProposalState.PROPOSED,
+    )
+    withdrawn = {"state": ProposalState.WITHDRAWN, "decided_by": change.actor, "decided_at": func.clock_timestamp()}
+    return (await change.connection.execute(open_.values(withdrawn))).rowcount

@@ -1,5 +1,6 @@
 """Stops: kill switches on everything, an authority or a model, and incident locks on the others."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -55,15 +56,24 @@ def _check(row: Row, __: Record | None, after: After) -> Findings:
         yield "incident", "must not be empty", "an incident lock names its incident"
 
 
-SHOWN = text(
+NAMED = (
     "SELECT s.id, s.scope, coalesce(a.slug, s.model_id, o.slug, po.slug || '/' || p.external_id,"
     " eo.slug || '/' || e.external_id) AS target, s.incident, s.created_at AS since, s.lifted_at"
     " FROM stops s"
     " LEFT JOIN authorities a ON a.id = s.authority_id LEFT JOIN organizations o ON o.id = s.organization_id"
     " LEFT JOIN people p ON p.id = s.person_id LEFT JOIN organizations po ON po.id = p.organization_id"
     " LEFT JOIN endpoints e ON e.id = s.endpoint_id LEFT JOIN organizations eo ON eo.id = e.organization_id"
-    " WHERE (CAST(:only AS text) = s.id OR CAST(:only AS text) IS NULL AND (s.lifted_at IS NOT NULL) = :lifted)"
+)
+SHOWN = text(
+    f"{NAMED} WHERE (CAST(:only AS text) = s.id OR CAST(:only AS text) IS NULL AND (s.lifted_at IS NOT NULL) = :lifted)"
     " AND s.id > :after ORDER BY s.id LIMIT :limit"
+)
+WITHDRAW_LIFTS = text(
+    "UPDATE proposals SET state = 'withdrawn', decided_by = :actor, decided_at = clock_timestamp()"  # noqa: S608
+    f" FROM ({NAMED} WHERE s.lifted_at IS NULL) stop"
+    " WHERE proposals.reference = stop.id AND proposals.action = 'lift' AND proposals.state = 'proposed'"
+    " AND stop.scope = :scope AND stop.target IS NOT DISTINCT FROM CAST(:target AS text)"
+    " AND stop.incident IS NOT DISTINCT FROM CAST(:incident AS text) RETURNING stop.id"
 )
 # Whose a kill switch is: an authority's own, or that of a model's authority.
 CONCERNED = text(
@@ -101,6 +111,12 @@ async def permit(connection: AsyncConnection, scope: str, target: str | None, ca
     concerned = (await connection.execute(CONCERNED, {"scope": scope, "target": target})).scalar_one_or_none()
     if concerned != caller.authority_id:
         raise NotPermitted("target: this key may stop only its own authority and that authority's models")
+
+
+async def withdraw_lifts(change: Change, stop: Mapping[str, Any]) -> str | None:
+    """What was proposed before this stop is no answer to it. The id of the one that stands, if it was to be lifted."""
+    found = await change.connection.execute(WITHDRAW_LIFTS, {**stop, "actor": change.actor})
+    return found.scalars().first()
 
 
 async def lift(change: Change, identifier: str) -> None:
