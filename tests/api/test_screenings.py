@@ -182,7 +182,7 @@ async def test_nobody_records_what_was_found_about_themselves(service):
 
 
 async def test_a_match_turns_out_none_by_two(hit):
-    await hit.load(screenings="organization,status,screened_at\nacme,clear,now-1h\n")
+    await hit.load(screenings="organization,person,status,screened_at\nacme,,clear,now-1h\n")
     one, two = [Rest(hit, await hit.key(Role.COMPLIANCE)) for _ in range(2)]
     assert (await adjudicate(one, "true_match")).status_code == 200
     refused = await one("POST", "screenings", {"items": [{"organization": "acme", "person": "us", "status": "clear"}]})
