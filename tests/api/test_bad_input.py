@@ -10,8 +10,8 @@ from mythos_gate.api.edge import FILES
 from mythos_gate.registry import columns, imports
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.kind import InvalidFile
-from mythos_gate.terms import Role
-from tests.api.test_every_route import ANY, WRITES, World
+from mythos_gate.terms import Permission, Role
+from tests.api.test_every_route import ANY, WRITES, World, routes, send
 from tests.api.test_resources import NEW, Rest
 from tests.service import question
 
@@ -59,6 +59,41 @@ async def world(service):
 
 def left(service):
     return service.sql("SELECT n, (SELECT count(*) FROM log_entries), (SELECT count(*) FROM proposals) FROM revision")
+
+
+STAFF = {Permission.ENROL, Permission.REVIEW, Permission.SUSPEND_STAFF}
+
+
+def nowhere(text):
+    """The same of an organization and a record that nobody has."""
+    return re.sub(r"([a-z]{3})_[0-9a-f]{32}", rf"\1_{'0' * 32}", text.replace("acme", "nowhere"))
+
+
+@pytest.mark.parametrize(
+    "route", [route for route, given in routes().items() if given in STAFF and route in WRITES], ids=" ".join
+)
+async def test_what_is_another_tenants_is_told_as_what_nobody_has(world, route):
+    service, (method, _) = world.service, route
+    await service.load(people="organization,external_id,employment\nother,them,employee\n")
+    stranger = Rest(service, await service.key(Role.ORG_ADMIN, organization="other", person="other/them"))
+    path, members = await WRITES[route](world)
+    before = left(service)
+    theirs = await send(stranger, method, path, members)
+    sent = nowhere(members) if isinstance(members, str) else members and json.loads(nowhere(json.dumps(members)))
+    nobodys = await send(stranger, method, nowhere(path), sent)
+    is_told(theirs, (400, 403, 404))
+    assert theirs.status_code == nobodys.status_code
+    assert nowhere(theirs.json()["detail"]) == nobodys.json()["detail"]
+    assert left(service) == before
+
+
+@pytest.mark.parametrize("route", [route for route in WRITES if route[0] in {"PATCH", "PUT"}], ids=" ".join)
+async def test_a_stale_tag_is_told_and_so_is_none(world, route):
+    path, members = await WRITES[route](world)
+    before = left(world.service)
+    for condition, status in (({"If-Match": '"stale"'}, 412), ({"If-Match": 'W/"stale", ""'}, 412), ({}, 428)):
+        is_told(await world.one(route[0], path, members, **condition), (status,))
+    assert left(world.service) == before
 
 
 @pytest.mark.parametrize("route", BODIES, ids=" ".join)
