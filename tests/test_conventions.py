@@ -15,7 +15,7 @@ from mythos_gate.terms import FACTS, Permission
 
 # What needs no key; the decision routes read the key together with the records.
 PUBLIC = {"/health/live", "/health/ready", "/.well-known/authzen-configuration", "/openapi.json"}
-DECIDING = {"/access/v1/evaluation", "/forward-auth", "/v1/explain"}
+DECIDING = {"/access/v1/evaluation", "/access/v1/evaluations", "/forward-auth", "/v1/explain"}
 
 
 def _migration():

@@ -20,6 +20,7 @@ from mythos_gate.api import (
     document,
     edge,
     eligibility,
+    evaluations,
     forward_auth,
     health,
     keys,
@@ -46,8 +47,8 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, forward_auth, standing, attention, authorities, proposals, stops, people, assessments, eligibility,
-    onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
+    authzen, evaluations, forward_auth, standing, attention, authorities, proposals, stops, people, assessments,
+    eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
 )  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections

@@ -161,7 +161,7 @@ async def test_the_hot_routes_refuse_every_spoiled_body(service, path):
         "/access/v1/evaluation;x=1",
         "/ACCESS/v1/evaluation",
         "/access/v1/evaluation/x",
-        "/access/v1/evaluations",
+        "/access/v1/evaluationz",
     ],
 )
 async def test_path_tricks_reach_no_decision(service, path):

@@ -526,6 +526,7 @@ async def test_metadata_comes_from_the_configuration(service):
     assert answer.json() == {
         "policy_decision_point": base,
         "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
+        "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
     }
 
 

@@ -14,7 +14,7 @@ from tests.test_conventions import PUBLIC, _routes
 
 pytestmark = pytest.mark.anyio
 # A decision's entry may come with that of a seat (tests/api/test_evaluation.py); a dry run has none.
-DECIDING = {"/access/v1/evaluation", "/forward-auth", "/v1/explain"}
+DECIDING = {"/access/v1/evaluation", "/access/v1/evaluations", "/forward-auth", "/v1/explain"}
 ANY = {"If-Match": "*"}
 
 

@@ -11,6 +11,7 @@ from tests.test_conventions import PUBLIC, _routes
 pytestmark = pytest.mark.anyio
 DECIDING = {
     "/access/v1/evaluation": Permission.EVALUATE,
+    "/access/v1/evaluations": Permission.EVALUATE,
     "/forward-auth": Permission.EVALUATE,
     "/v1/explain": Permission.EXPLAIN,
 }
@@ -18,6 +19,7 @@ DECIDING = {
 ROUTES = {
     Permission.EVALUATE: [
         "POST /access/v1/evaluation",
+        "POST /access/v1/evaluations",
         "GET /forward-auth",
     ],
     Permission.EXPLAIN: [

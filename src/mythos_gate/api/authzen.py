@@ -119,24 +119,28 @@ async def evaluation(request: Request, gate: TheGate) -> Response:
     """May this subject do this? A recorded decision with the reason that is safe to show."""
     ask = await _read(request, gate)
     answer = await evaluate(gate, ask)
-    return _json(shown(answer), {"X-Decision-ID": str(answer.id)})
+    return answered(shown(answer), {"X-Decision-ID": str(answer.id)})
 
 
 @router.post("/v1/explain", responses=PROBLEMS, openapi_extra=BODY)
 async def explain(request: Request, gate: TheGate) -> Response:
     """What would be decided, with all reasons; no entry is written and no seat claimed."""
     answer = await gate.pdp.explain(await _read(request, gate))
-    return _json(shown(answer))
+    return answered(shown(answer))
 
 
 @router.get("/.well-known/authzen-configuration")
 async def metadata(gate: TheGate) -> dict[str, str]:
     """AuthZEN metadata (section 9); every URL comes from the configuration."""
     base = (gate.settings.public_url or f"http://{gate.settings.host}:{gate.settings.port}").rstrip("/")
-    return {"policy_decision_point": base, "access_evaluation_endpoint": f"{base}/access/v1/evaluation"}
+    return {
+        "policy_decision_point": base,
+        "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
+        "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
+    }
 
 
-def _json(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+def answered(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), headers=headers, media_type="application/json")
 
 

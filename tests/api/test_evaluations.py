@@ -1,0 +1,159 @@
+"""Several questions in one request (AuthZEN 1.0, section 7): each decided and recorded as if it were asked alone."""
+
+import pytest
+
+from mythos_gate.audit.log import Committer
+from mythos_gate.errors import NotRecorded
+from mythos_gate.terms import Role
+from tests.service import question
+
+pytestmark = pytest.mark.anyio
+PATH = "/access/v1/evaluations"
+US, NOBODY = {"subject": {"type": "person", "id": "acme/us"}}, {"subject": {"type": "person", "id": "acme/nobody"}}
+
+
+async def ask(service, members, status=200):
+    answer = await service.client.post(PATH, json=members, headers=service.authorization(Role.COMPLIANCE))
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+async def decided(service, items, semantic=None, **more):
+    options = {"options": {"evaluations_semantic": semantic}} if semantic else {}
+    answer = await ask(service, question() | {"evaluations": items} | options | more)
+    assert "decision" not in answer.json()
+    return [item["decision"] for item in answer.json()["evaluations"]]
+
+
+async def test_every_item_is_decided_in_order_and_recorded(service):
+    items = [US, NOBODY, {"context": question(endpoint=None)["context"]}, {}]
+    answer = await ask(service, question() | {"evaluations": items})
+    shown = answer.json()["evaluations"]
+    assert [item["decision"] for item in shown] == [True, False, False, True]
+    alone = [(await service.ask(question() | item)).json()["context"] for item in items]
+    assert [item["context"] for item in shown] == [
+        {name: value for name, value in context.items() if name not in {"id", "evaluated_at"}} for context in alone
+    ]
+    ids = answer.headers["x-decision-ids"].split(",")
+    assert len(set(ids)) == 4
+    for identifier, item in zip(ids, shown, strict=True):
+        entry = (await service.get(f"/v1/decisions/{identifier}")).json()
+        assert entry["reasons"] == item["context"]["reason_admin"]["codes"]
+
+
+@pytest.mark.parametrize(
+    ("semantic", "items", "expected"),
+    [
+        (None, [NOBODY, US, NOBODY], [False, True, False]),
+        ("execute_all", [NOBODY, US, NOBODY], [False, True, False]),
+        ("deny_on_first_deny", [US, NOBODY, US], [True, False]),
+        ("deny_on_first_deny", [US, "what is this", US], [True, False]),
+        ("deny_on_first_deny", [US, US], [True, True]),
+        ("permit_on_first_permit", [NOBODY, US, NOBODY], [False, True]),
+        ("permit_on_first_permit", [NOBODY, NOBODY], [False, False]),
+    ],
+)
+async def test_the_three_semantics(service, semantic, items, expected):
+    before = service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'")[0][0]
+    assert await decided(service, items, semantic) == expected
+    recorded = sum(isinstance(item, dict) for item in items[: len(expected)])
+    assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == [(before + recorded,)]
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        ({"resource": {"properties": {"version": "5.0.1"}}}, True),  # type and id are the request's
+        ({"resource": {"properties": {"version": "6.0.0"}}}, False),
+        ({"resource": {"id": "mythos-5"}}, False),  # with the entity its properties are the item's own
+        ({"action": {"name": "invoke"}}, False),
+        ({"subject": {"id": "acme/us"}}, True),
+        ({"subject": {"type": "agent", "id": "acme/bot"}}, True),
+        ({"context": {}}, False),
+    ],
+    ids=str,
+)
+async def test_an_items_own_entity_counts_and_lacks_no_identifier(service, item, expected):
+    assert await decided(service, [item]) == [expected]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [None, 3, "x", [], {"subject": {"type": 1}}, {"context": []}, {"context": {"location": {"anonymizer": "no"}}}, {"subject": None}],
+    ids=str,
+)  # fmt: skip
+async def test_an_item_that_cannot_be_read_hurts_no_other(service, item):
+    answer = await ask(service, question() | {"evaluations": [US, item, US]})
+    first, broken, last = answer.json()["evaluations"]
+    assert (first["decision"], broken["decision"], last["decision"]) == (True, False, True)
+    assert broken["context"]["error"]["status"] == 400
+    assert len(broken["context"]["error"]["message"]) > 10
+    assert answer.headers["x-decision-ids"].split(",")[1] == "-"
+    assert await decided(service, [item]) == [False]
+
+
+@pytest.mark.parametrize("more", [{}, {"evaluations": []}, {"options": {"colour": "red"}}], ids=str)
+async def test_without_items_it_is_one_question(service, more):
+    answer = await ask(service, question() | more)
+    assert answer.json()["decision"] is True
+    assert answer.json().keys() == {"decision", "context"}
+    assert answer.headers["x-decision-id"] == answer.json()["context"]["id"]
+    await ask(service, {"evaluations": []}, 400)
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"options": {"evaluations_semantic": "some"}}, "options.evaluations_semantic"),
+        ({"options": []}, "options"),
+        ({"evaluations": {}}, "evaluations"),
+        ({"evaluations": "all"}, "evaluations"),
+        ({"evaluations": [US] * 201}, "evaluations: more than 200"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_is_wrong_with_the_whole_is_a_400(service, members, told):
+    before = service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'")
+    answer = await ask(service, question() | {"evaluations": [US]} | members, 400)
+    assert answer.json()["detail"].startswith(told)
+    assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == before
+
+
+async def test_the_same_is_answered_with_the_same_bytes(service):
+    answers = [await ask(service, question() | {"evaluations": [US, NOBODY, 3]}) for _ in range(3)]
+    assert len({answer.content for answer in answers}) == 1
+
+
+async def test_two_hundred_are_answered_and_each_has_its_entry(service):
+    answer = await ask(service, question() | {"evaluations": [US, NOBODY] * 100})
+    assert [item["decision"] for item in answer.json()["evaluations"]] == [True, False] * 100
+    ids = answer.headers["x-decision-ids"].split(",")
+    assert service.sql("SELECT count(*) FROM log_entries WHERE id::text = ANY (%s)", ids) == [(200,)]
+
+
+async def test_what_one_item_cannot_record_is_answered_for_none(service, monkeypatch):
+    await ask(service, question() | {"evaluations": [US]})  # the seat is held
+    real, done = Committer.commit, []
+
+    async def commit(self, entry):
+        done.append(entry)
+        if len(done) == 2:
+            raise NotRecorded("the second could not be recorded")
+        return await real(self, entry)
+
+    monkeypatch.setattr(Committer, "commit", commit)
+    answer = await ask(service, question() | {"evaluations": [US, US, US]}, 503)
+    assert "evaluations" not in answer.json()
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.OPERATOR])
+async def test_whoever_may_not_ask_is_told_nothing_of_the_body(service, role):
+    for members in ({"evaluations": [3]}, {"evaluations": [US]}, {}):
+        answer = await service.client.post(PATH, json=members, headers=service.authorization(role))
+        assert answer.status_code == 403
+        assert (await service.client.post(PATH, json=members)).status_code == 401
+
+
+async def test_a_seat_is_claimed_once_by_all_items(service):
+    assert await decided(service, [US] * 20) == [True] * 20
+    assert service.sql("SELECT count(*) FROM seats") == [(1,)]
