@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import random
 
 import casbin
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mythos_gate.decision.policy import FILES, Policy, content_hash, parse_table
+from mythos_gate.decision.policy import FILES, REMEMBERED, Policy, content_hash, parse_table
 from mythos_gate.errors import Invalid
 from mythos_gate.settings import root
 from mythos_gate.terms import FACTS, Outcome
@@ -43,9 +44,9 @@ def test_all_is_fine_and_allowed():
     assert POLICY.decide(FINE).codes == ("ALLOW",)
 
 
-def stock_casbin(facts: dict[str, str]) -> bool:
+def stock_casbin(facts: dict[str, str], access: str = BASELINE["access.csv"]) -> bool:
     """The same model and rows by an untouched enforcer, its own effector and a `holds` written anew."""
-    rows = list(csv.DictReader(io.StringIO(BASELINE["access.csv"])))
+    rows = list(csv.DictReader(io.StringIO(access)))
     enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=BASELINE["model.conf"]))
     for row in rows:
         enforcer.add_policy(
@@ -78,6 +79,71 @@ def test_the_answer_is_that_of_stock_casbin(facts):
 def test_every_matching_row_is_recorded_in_table_order(facts):
     matching = [row.row for row in parse_table(BASELINE["access.csv"]) if row.holds(facts)]
     assert matching == list(POLICY.decide(facts).rows)
+
+
+CELLS = st.dictionaries(
+    st.sampled_from(sorted(FACTS)), st.tuples(st.booleans(), st.randoms(use_true_random=False)), min_size=1, max_size=3
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> str:
+    """A valid table: the baseline's rows in part, with other conditions, in another order."""
+    lines = BASELINE["access.csv"].splitlines()
+    rows = [next(csv.reader([line])) for line in lines[1:]]
+    denies = draw(
+        st.lists(st.sampled_from([row for row in rows if row[3] == "deny"]), min_size=1, max_size=12, unique_by=tuple)
+    )
+    allows = draw(st.lists(st.sampled_from([row for row in rows if row[3] == "allow"]), min_size=1, unique_by=tuple))
+    made = []
+    for row in denies:
+        cells = draw(CELLS)
+        when = "; ".join(
+            f"{fact}={'!' if negated else ''}{'|'.join(rng.sample(FACTS[fact], rng.randint(1, len(FACTS[fact]) - 1)))}"
+            for fact, (negated, rng) in cells.items()
+        )
+        made.append([*row[:6], "no", when])
+    table = draw(st.permutations(made + allows))
+    return "\n".join([lines[0], *(",".join(row) for row in table)]) + "\n"
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.lists(VECTORS | NEARLY_FINE, min_size=1, max_size=5))
+def test_what_is_remembered_is_what_casbin_says_of_any_table(access, vectors):
+    policy = Policy(BASELINE | {"access.csv": access})
+    rows = parse_table(access)
+    for facts in vectors:
+        first = policy.decide(facts)
+        assert policy.decide(dict(reversed(facts.items()))) is first
+        assert first == policy._decide(facts)
+        assert first.allowed == stock_casbin(facts, access)
+        assert list(first.rows) == [row.row for row in rows if row.holds(facts)]
+
+
+def test_two_revisions_remember_apart():
+    other = Policy(table(ALLOW, "d,10,person,deny,DENY,PERSON_SUSPENDED,no,endpoint=attested"))
+    assert (POLICY.decide(FINE).allowed, other.decide(FINE).allowed, POLICY.decide(FINE).allowed) == (True, False, True)
+
+
+def test_what_is_remembered_is_bounded():
+    policy = Policy(BASELINE)
+    vectors = itertools.islice(
+        (FINE | {"presence": a, "location": b, "session": c, "endpoint": d, "training": e, "review": f, "vendor": g, "person": h}
+         for a, b, c, d, e, f, g, h in itertools.product(*(FACTS[fact] for fact in (
+             "presence", "location", "session", "endpoint", "training", "review", "vendor", "person")))),
+        50,
+    )  # fmt: skip
+    for facts in vectors:
+        policy.decide(facts)
+    told = policy._remembered.cache_info()
+    assert (told.currsize, told.maxsize) == (50, REMEMBERED)
+
+
+def test_a_vector_that_is_no_vector_is_refused_though_its_like_is_remembered():
+    POLICY.decide(FINE)
+    for wrong in (FINE | {"colour": "red"}, FINE | {"stop": "x"}, dict(list(FINE.items())[1:])):
+        with pytest.raises(Invalid):
+            POLICY.decide(wrong)
 
 
 @given(NEARLY_FINE)
