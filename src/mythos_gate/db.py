@@ -101,7 +101,13 @@ def engine(url: str, role: DbRole, pool_size: int = 10, patience: float = 0) -> 
 
 async def pool(url: str, role: DbRole, size: int) -> asyncpg.Pool:
     """The same over asyncpg, for the PDP's two statements."""
-    return await asyncpg.create_pool(asyncpg_url(url), min_size=1, max_size=size, server_settings=_as(role))
+    return await asyncpg.create_pool(
+        asyncpg_url(url), min_size=1, max_size=size, server_settings=_as(role), reset=_nothing_to_reset
+    )
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """They leave nothing behind in the session: the default would ask the database once more for each decision."""
 
 
 async def connect(url: str, role: DbRole) -> asyncpg.Connection:

@@ -534,3 +534,29 @@ async def test_the_openapi_document_describes_the_question(service):
     document = (await service.client.get("/openapi.json")).json()
     schema = document["paths"]["/access/v1/evaluation"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"subject", "action", "resource"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize("text", ["acme/\x00", "acme/\ud800", "\udfff", "a" * 257], ids=repr)
+async def test_what_cannot_be_stored_is_refused_and_any_other_text_is_a_name(service, text):
+    before = service.sql("SELECT count(*) FROM log_entries")
+    sent = json.dumps(question(text))
+    headers = service.authorization(Role.COMPLIANCE) | {"Content-Type": "application/json"}
+    assert (await service.client.post("/access/v1/evaluation", content=sent, headers=headers)).status_code == 400
+    assert before == service.sql("SELECT count(*) FROM log_entries")
+    assert (await service.ask(question("acme/\U0001f980 ö"))).json()["decision"] is False
+
+
+async def test_a_decision_asks_the_database_for_the_records_once_and_leaves_the_session_as_it_was(service):
+    await service.ask(question())  # the seat is claimed, the statements are prepared
+    pool = service.gate.pdp._pool
+    asked: list[str] = []
+    async with pool.acquire() as connection:
+        connection.add_query_logger(lambda told: asked.append(told.query))
+    try:
+        for _ in range(3):
+            assert (await service.ask(question())).json()["decision"] is True
+    finally:
+        async with pool.acquire() as connection:
+            assert await connection.fetchval("SELECT current_setting('role')") == "mythos_gate_service"
+            assert connection.is_in_transaction() is False
+    assert [query.split()[0] for query in asked if "current_setting" not in query] == ["WITH"] * 3

@@ -39,7 +39,7 @@ class Gate:
         return self.clock.wall()
 
 
-def gate(request: Request) -> Gate:
+async def gate(request: Request) -> Gate:  # a plain function would be run in a thread
     found: Gate = request.app.state.gate
     return found
 

@@ -9,9 +9,14 @@ from pydantic import AfterValidator, AwareDatetime, Field, StrictStr
 
 def _storable(text: str) -> str:
     # Postgres refuses U+0000, UTF-8 a lone surrogate: either would fail a whole batch of the log.
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("must not hold U+0000 or a lone surrogate")
-    return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        if "\x00" not in text:
+            return text
+    raise ValueError("must not hold U+0000 or a lone surrogate")
 
 
 def _in_utc(instant: datetime) -> datetime:
