@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from mythos_gate import app, errors, tables
 from mythos_gate.api.problems import KINDS
+from mythos_gate.decision import records
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import FACTS, Permission
@@ -46,14 +47,14 @@ def test_every_setting_has_a_line_in_the_operations_page():
 def test_every_table_that_decisions_rest_on_is_kept_and_touches_keys():
     migration = _migration()
     assert {table.name for table in tables.KEPT} == set(migration.KEPT)
+    assert len(tables.KEPT) > 15
     for table in tables.KEPT:
         keys = migration.KEPT[table.name][0].split(", ")
         assert [column.name for column in table.primary_key] == keys, table.name
 
 
 def test_every_table_that_the_records_statement_reads_touches_keys():
-    statement = (root() / "src/mythos_gate/decision/records.py").read_text()
-    read = set(re.findall(r"(?:FROM|JOIN) (\w+)", statement)) & set(tables.metadata.tables)
+    read = set(re.findall(r"(?:FROM|JOIN) (\w+)", records.READ)) & set(tables.metadata.tables)
     migration = _migration()
     # Counters and what is known by its content's hash; the revision itself.
     free = {"seat_counts", "policy_revisions", "jurisdictions", "revision", "touched"}
@@ -69,6 +70,8 @@ def _routes() -> list[APIRoute]:
 def test_every_route_declares_who_may_call():
     routes = _routes()
     assert len(routes) >= 10
+    paths = {re.sub(":path}", "}", route.path) for route in routes} | {"/openapi.json"}
+    assert paths >= app.create(Settings()).openapi()["paths"].keys()
     for route in routes:
         if route.path in PUBLIC | DECIDING:
             continue
@@ -106,7 +109,9 @@ def _functions():
 
 
 def test_no_function_is_longer_than_a_screen_without_a_stated_reason():
-    found = dict(_functions())
+    found: dict[str, int] = {}
+    for name, lines in _functions():
+        found[name] = max(lines, found.get(name, 0))
     assert len(found) > 400
     assert {name for name, lines in found.items() if lines > SCREEN} == LONG.keys()
 

@@ -93,6 +93,25 @@ def test_a_file_never_has_more_rows_than_an_import_takes(tmp_path: Path, monkeyp
     assert counts["people"] == 250
 
 
+def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path):
+    (tmp_path / "people.csv").write_text("mine")
+    with pytest.raises(Invalid, match=r"people.csv is there already"):
+        generate.write(tmp_path, 3, 250, 1)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "name", ["people-old.csv", "grants-before-revocation.csv", "peoples.csv", "people-2-1.csv", "readme.csv"]
+)
+def test_a_file_of_no_kind_stops_an_import_of_its_folder(tmp_path: Path, name):
+    for each in ("people.csv", "people-2.csv", "notes.txt", name):
+        (tmp_path / each).write_text("")
+    with pytest.raises(Invalid, match=name):
+        list(generate.kinds(tmp_path, imports.KINDS))
+    (tmp_path / name).unlink()
+    assert [path.name for _, path in generate.kinds(tmp_path, imports.KINDS)] == ["people.csv", "people-2.csv"]
+
+
 @pytest.mark.parametrize(("organizations", "people"), [(10, 29), (0, 10)])
 def test_too_few_people_are_refused(tmp_path: Path, organizations, people):
     with pytest.raises(Invalid, match="at least"):

@@ -246,6 +246,7 @@ def _launch(cluster: Cluster, binaries: Path) -> subprocess.CompletedProcess[str
         "port": PORT,
         "unix_socket_directories": cluster.sockets,
         "max_connections": 200,
+        "log_error_verbosity": "terse",  # else the log would show rows, and with them people
     }
     options = shlex.join(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
     data, log = cluster.data, cluster.data / LOG

@@ -5,6 +5,7 @@ and all that is drawn comes from `Random.random()`, the one method whose sequenc
 """
 
 import csv
+import re
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -114,6 +115,8 @@ def write(folder: Path, organizations: int, people: int, seed: int) -> dict[str,
     chance = Chance(seed)
     listed = _organizations(chance, organizations, people)
     folder.mkdir(parents=True, exist_ok=True)
+    if there := sorted(folder.glob("*.csv")):
+        raise Invalid(f"{there[0]} is there already: give a folder without CSV files")
     with ExitStack() as stack:
         files = Files(folder, stack)
         _instruments(files, chance, listed)
@@ -342,10 +345,15 @@ def _screening(files: Files, organization: str, person: str, status: str, at: st
 
 
 def kinds(folder: Path, order: Iterable[str]) -> Iterator[tuple[str, Path]]:
-    """The files of a folder in the order in which an import takes them: `people.csv`, `people-2.csv`, ..."""
-    for kind in order:
-        parts = [
-            folder / f"{kind}.csv",
-            *sorted(folder.glob(f"{kind}-*.csv"), key=lambda path: (len(path.name), path.name)),
-        ]
-        yield from ((kind, path) for path in parts if path.is_file())
+    """The files of a folder in the order in which an import takes them: `people.csv`, `people-2.csv`, ...
+
+    `Invalid` for any other CSV file: an old copy must not be taken, nor a misspelt name left out unsaid.
+    """
+    parts: dict[str, list[Path]] = {kind: [] for kind in order}
+    for path in sorted(folder.glob("*.csv"), key=lambda path: (len(path.name), path.name)):
+        kind = re.sub(r"-[0-9]+$", "", path.stem)
+        if kind not in parts:
+            raise Invalid(f"{path}: no file of an import: name it {', '.join(parts)}.csv, or take it away")
+        parts[kind].append(path)
+    for kind, paths in parts.items():
+        yield from ((kind, path) for path in paths)

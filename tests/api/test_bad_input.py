@@ -104,6 +104,15 @@ async def test_every_route_refuses_every_spoiled_body(world, route):
     if not isinstance(members, dict):
         members = {"reason": "x"}  # where no body is needed, one that is there must still be one
         if not re.search(r"/(suspend|revoke)$", path) or path.startswith("keys/"):
+            before = left(service)
+            for body in (b"[{xxx\xff\x00", b'{"decision": "refuse"}', b"null", b"[]"):
+                sent = await service.client.request(method, f"/v1/{path}", content=body, headers=world.one.headers)
+                is_told(sent)
+            large = await service.client.request(
+                method, f"/v1/{path}", content=b"x" * 100_000, headers=world.one.headers
+            )
+            is_told(large, (413,))
+            assert left(service) == before
             return
     before = left(service)
     headers = world.one.headers | {"Content-Type": "application/json"} | ANY
@@ -250,11 +259,11 @@ async def test_where_any_text_is_a_country_it_denies(world):
 @pytest.mark.parametrize("name", ["people", "grants", "proposals", "screenings", "keys", "data-sets", "eligibility"])
 async def test_a_query_that_cannot_be_read_is_told(world, name, query):
     answer = await world.one("GET", f"{name}?{query}")
-    assert answer.status_code in {200, 400}
-    if answer.status_code == 400:
-        is_told(answer)
-    else:  # a cursor is a place, whatever it says
+    if query == "cursor=%ff":  # a cursor is a place, whatever it says
+        assert answer.status_code == 200
         assert set(answer.json()) == {"items", "next"}
+    else:
+        is_told(answer)
 
 
 # --- files ------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ async def test_it_is_for_those_whom_it_names(lapsed, officers):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"hours": 8.5}, {"hours": 0}, {"hours": "2"}, {"organization": "nowhere"}, {"people": ["nobody"]}, {"model": "x"}, {"approvers": ["a", "b"]}, {"incident": ""}],
+    [{"hours": 8.5}, {"hours": 0}, {"hours": "2"}, {"organization": "nowhere"}, {"people": ["nobody"]}, {"people": []}, {"model": "x"}, {"approvers": ["a", "b"]}, {"incident": ""}],
     ids=str,
 )  # fmt: skip
 async def test_what_cannot_be_opened_is_refused(lapsed, officers, wrong):

@@ -5,9 +5,11 @@ import pytest
 from mythos_gate.audit.log import Committer
 from mythos_gate.errors import NotRecorded
 from mythos_gate.terms import Role
-from tests.service import question
+from tests.service import PROGRAMME, question
 
 pytestmark = pytest.mark.anyio
+PEOPLE, FIRST = PROGRAMME["people"].splitlines()[:2]
+REST = FIRST.removeprefix("acme,us,")
 PATH = "/access/v1/evaluations"
 US, NOBODY = {"subject": {"type": "person", "id": "acme/us"}}, {"subject": {"type": "person", "id": "acme/nobody"}}
 
@@ -108,7 +110,7 @@ async def test_without_items_it_is_one_question(service, more):
         ({"options": []}, "options"),
         ({"evaluations": {}}, "evaluations"),
         ({"evaluations": "all"}, "evaluations"),
-        ({"evaluations": [US] * 201}, "evaluations: more than 200"),
+        ({"evaluations": [US] * 101}, "evaluations: more than 100"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -124,11 +126,24 @@ async def test_the_same_is_answered_with_the_same_bytes(service):
     assert len({answer.content for answer in answers}) == 1
 
 
-async def test_two_hundred_are_answered_and_each_has_its_entry(service):
-    answer = await ask(service, question() | {"evaluations": [US, NOBODY] * 100})
-    assert [item["decision"] for item in answer.json()["evaluations"]] == [True, False] * 100
+async def test_a_hundred_whole_questions_are_answered_and_each_has_its_entry(service):
+    answer = await ask(service, {"evaluations": [question(), question("acme/nobody")] * 50})
+    assert [item["decision"] for item in answer.json()["evaluations"]] == [True, False] * 50
     ids = answer.headers["x-decision-ids"].split(",")
-    assert service.sql("SELECT count(*) FROM log_entries WHERE id::text = ANY (%s)", ids) == [(200,)]
+    assert service.sql("SELECT count(*) FROM log_entries WHERE id::text = ANY (%s)", ids) == [(100,)]
+
+
+async def test_a_hundred_new_people_get_their_seats_in_one_request(service):
+    names = [f"new-{number}" for number in range(100)]
+    await service.load(
+        people=f"{PEOPLE}\n" + "".join(f"acme,{name},{REST}\n" for name in names),
+        screenings="organization,person,status,screened_at\n"
+        + "".join(f"acme,{name},clear,now-1h\n" for name in names),
+        grants=PROGRAMME["grants"].replace("yes,yes,50", "yes,yes,500"),
+    )
+    items = [{"subject": {"type": "person", "id": f"acme/{name}"}} for name in names]
+    assert await decided(service, items) == [True] * 100
+    assert service.sql("SELECT count(*) FROM seats") == [(100,)]
 
 
 async def test_what_one_item_cannot_record_is_answered_for_none(service, monkeypatch):

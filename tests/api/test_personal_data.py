@@ -2,9 +2,12 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
+from mythos_gate import embedded
 from mythos_gate.decision import facts
 from mythos_gate.terms import Role
 from tests.api.test_resources import Rest
@@ -58,6 +61,11 @@ async def test_no_mark_of_a_person_comes_out(service, caplog, monkeypatch):
     service.sql("ALTER TABLE people ADD CONSTRAINT refused CHECK (external_id <> 'refused')")
     refused = await admin("POST", "people", person | {"external_id": "refused"})
     assert (refused.status_code, leaks(refused.text)) == (409, [])
+    host = make_url(service.database).query.get("host")
+    if isinstance(host, str) and Path(host, embedded.LOG).is_file():  # else another says what that server writes
+        log = Path(host, embedded.LOG).read_text()
+        assert "violates check constraint" in log
+        assert [line for line in log.splitlines() if leaks(line)] == []
     entries = await service.entries()
     assert len(entries) > 10
     assert leaks(json.dumps(entries)) == []

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -46,6 +46,27 @@ def certificates() -> Iterator[Path]:
     # The demo's Canadian on the attested endpoint; a colleague on one that is not; somebody who is not on record.
     for person, endpoint in (("e-1042", "ep-7"), ("e-1001", "ep-8"), ("stranger", "ep-7")):
         subprocess.run([DEPLOY / "certificates.sh", folder, person, endpoint], check=True)
+    # A subject in which a part of another's stands, with an escaped comma; and one with two names.
+    for name, subject in (("forged", "/OU=ep-7/CN=stranger/O=x,CN=e-1042"), ("two", "/OU=ep-7/CN=e-1042/CN=stranger")):
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "30",
+        ]
+        command += ["-subj", subject, "-CA", "devices.pem", "-CAkey", "devices.key"]
+        subprocess.run(
+            [*command, "-keyout", f"{name}.key", "-out", f"{name}.pem"],
+            check=True,
+            cwd=folder,
+            stderr=subprocess.DEVNULL,
+        )
     yield folder
     shutil.rmtree(folder)
 
@@ -60,6 +81,10 @@ class Model(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"the model answers")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def log_message(self, *_):
         pass
@@ -116,11 +141,20 @@ def proxied(nginx: str, certificates: Path, gate: str, key: str) -> Iterator[str
             process.wait(10)
 
 
-def get(url: str, certificates: Path, person: str | None, **headers: str) -> httpx.Response:
+def get(
+    url: str,
+    certificates: Path,
+    person: str | None,
+    *,
+    method: str = "GET",
+    content: bytes | None = None,
+    **headers: str,
+) -> httpx.Response:
     trusted = ssl.create_default_context(cafile=str(certificates / "server.pem"))
     if person is not None:
         trusted.load_cert_chain(certificates / f"{person}.pem", certificates / f"{person}.key")
-    return httpx.get(f"{url}/v1/complete", headers=headers, verify=trusted, timeout=20)
+    target = f"{url}/v1/complete"
+    return httpx.request(method, target, content=content, headers=headers, verify=trusted, timeout=20)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +184,15 @@ def test_what_the_gate_allows_reaches_the_model_with_the_decision(nginx, certifi
     )
 
 
+def test_a_request_with_a_body_is_asked_about_without_it_and_passed_on_with_it(nginx, certificates, gate):
+    with proxied(nginx, certificates, *gate[:2]) as url:
+        answer = get(url, certificates, "e-1042", method="POST", content=b"prompt!")
+        assert (answer.status_code, answer.text) == (200, "the model answers"), answer.headers
+        assert Model.seen[0]["Content-Length"] == "7"
+        assert get(url, certificates, "stranger", method="POST", content=b"prompt!").status_code == 403
+        assert len(Model.seen) == 1
+
+
 @pytest.mark.parametrize(
     ("person", "reason"), [("e-1001", "USE_APPROVED_DEVICE"), ("stranger", "NOT_ENROLLED")], ids=str
 )
@@ -167,8 +210,20 @@ def test_whoever_is_not_authenticated_is_not_even_asked_about(nginx, certificate
         assert Model.seen == []
 
 
+@pytest.mark.parametrize("name", ["forged", "two"])
+def test_a_subject_that_holds_more_than_one_name_is_nobodys(nginx, certificates, gate, name):
+    with proxied(nginx, certificates, *gate[:2]) as url:
+        answer = get(url, certificates, name)
+        assert (answer.status_code, "x-decision-id" in answer.headers) == (401, False)
+        assert Model.seen == []
+
+
 def test_what_a_client_asserts_in_headers_counts_for_nothing(nginx, certificates, gate):
-    forged = {"X-Gate-Subject": "northwind-grid/e-1042", "X-Gate-Endpoint": "ep-7", "X-Gate-Country": "US"}
+    forged: dict[str, Any] = {
+        "X-Gate-Subject": "northwind-grid/e-1042",
+        "X-Gate-Endpoint": "ep-7",
+        "X-Gate-Country": "US",
+    }
     with proxied(nginx, certificates, *gate[:2]) as url:
         answer = get(url, certificates, "stranger", Authorization=f"Bearer {gate[2]}", **forged)
         assert (answer.status_code, answer.headers["x-reason-code"]) == (403, "NOT_ENROLLED")

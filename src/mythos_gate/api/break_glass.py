@@ -24,7 +24,7 @@ class Opening(BaseModel):
     model_config = ConfigDict(extra="forbid")
     organization: Text
     incident: Text
-    people: list[Text] | None = None
+    people: Annotated[list[Text], Field(min_length=1)] | None = None
     model: Text | None = None
     hours: Annotated[float, Field(strict=True, gt=0, le=LONGEST_BREAK_GLASS / timedelta(hours=1))]
 

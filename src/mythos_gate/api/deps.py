@@ -77,21 +77,23 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     async def permitted(request: Request, the_gate: TheGate) -> Caller:
         found = await authenticate(the_gate, api_keys.bearer(request.headers.get("authorization")))
         the_gate.permissions.require(found, permission)
-        _require_known(request)
+        await _require_known(request)
         return found
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
     return permitted
 
 
-def _require_known(request: Request) -> None:
-    """A parameter that would count for nothing is told, as is one that is there twice. `Invalid`."""
+async def _require_known(request: Request) -> None:
+    """A parameter or a body that would count for nothing is told, as is one that is there twice. `Invalid`."""
     operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
     known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
     if unknown := sorted(request.query_params.keys() - set(known)):
         raise Invalid(f"{', '.join(unknown)}: no such parameter: use {', '.join(known) or 'none'}")
     if len(request.query_params.multi_items()) != len(request.query_params):
         raise Invalid("a parameter is there twice: send it once")
+    if "requestBody" not in operation and (await request.body()).strip() not in {b"", b"{}"}:
+        raise Invalid("this request takes no body: leave it out")
 
 
 def require_person(caller: Caller) -> None:

@@ -1,9 +1,9 @@
 """Several questions in one request: AuthZEN Authorization API 1.0, section 7."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,10 +15,12 @@ from mythos_gate.decision.pdp import Answer
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import Permission
 
-MOST = 200  # of one request: what is decided and recorded well within the deadline
+MOST = 100  # of one request: its questions written out fit into a body, and are recorded well within the deadline
+AT_ONCE = 8  # of them: their claims of seats wait for few connections
 # What an item's entity takes from the request's own, where it does not say it.
 IDENTIFIERS = {"subject": ("type", "id"), "action": ("name",), "resource": ("type", "id")}
 router = APIRouter(tags=["decision"])
+T = TypeVar("T")
 
 
 class Semantic(StrEnum):
@@ -71,11 +73,14 @@ async def evaluations(request: Request, gate: TheGate) -> Response:
     if len(wanted.evaluations) > MOST:
         raise Invalid(f"evaluations: more than {MOST}: send the rest in another request")
 
+    few = asyncio.Semaphore(AT_ONCE)
+
     async def answer(item: Any) -> Answer | dict[str, Any]:
-        return await _answer(request, gate, presented, _merged(item, sent))
+        async with few:
+            return await _answer(request, gate, presented, _merged(item, sent))
 
     if wanted.options.evaluations_semantic == Semantic.EXECUTE_ALL:
-        answers = await asyncio.gather(*map(answer, wanted.evaluations))
+        answers = await _all(map(answer, wanted.evaluations))
     else:
         answers, last = [], wanted.options.evaluations_semantic == Semantic.PERMIT_ON_FIRST_PERMIT
         for item in wanted.evaluations:
@@ -85,6 +90,16 @@ async def evaluations(request: Request, gate: TheGate) -> Response:
     ids = ",".join(str(each.id) if isinstance(each, Answer) else "-" for each in answers)
     shown = [_shown(each) if isinstance(each, Answer) else each for each in answers]
     return authzen.answered({"evaluations": shown}, {"X-Decision-IDs": ids})
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each gives; when one fails the others are given up."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _merged(item: Any, sent: Mapping[str, Any]) -> Any:

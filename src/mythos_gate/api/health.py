@@ -20,7 +20,7 @@ async def ready(gate: TheGate) -> dict[str, str]:
     """503 unless a decision could be made and recorded, for this month and the next."""
     await gate.pdp.require_ready()
     try:
-        async with gate.registry.engine.connect() as connection:
+        async with gate.claims.engine.connect() as connection:  # not of those that a kill switch waits for
             partitions = (await connection.execute(select(func.log_partitions_ahead()))).scalar_one()
     except (SQLAlchemyError, OSError) as error:
         raise NotDecided("the database does not answer") from error

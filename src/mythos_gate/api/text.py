@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Path
-from pydantic import AfterValidator, AwareDatetime, Field, StrictStr
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StrictStr
 
 
 def _storable(text: str) -> str:
@@ -26,6 +26,14 @@ def _in_utc(instant: datetime) -> datetime:
         raise ValueError("is no time that can be told in UTC") from error
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+def _text(value: object) -> object:
+    if not isinstance(value, str) or "-" not in value:
+        raise ValueError(
+            "must be a time like 2026-01-31T18:00:00Z (RFC 3339)"
+        )  # a number would be taken for one as well
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_in_utc)]
 Text = Annotated[StrictStr, Field(max_length=256), AfterValidator(_storable)]
 Name = Annotated[Text, Path()]  # what a path names: a gate's id, a slug, or `ORGANIZATION/EXTERNAL_ID`
