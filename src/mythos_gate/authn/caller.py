@@ -5,9 +5,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.authn.api_keys import STORED, Caller, Presented, verify
 
+# Of a person `p`, who may be none.
+LEFT = "coalesce(p.status = 'suspended' OR p.employment = 'ended', false)"
 # `{key}`: the key's id. Who has left, is suspended or locked for an incident, or whose organization is terminated, is
 # `gone`.
-STORED_KEY = """
+STORED_KEY = f"""
 SELECT jsonb_build_object(
   'caller', jsonb_build_object(
     'id', c.id, 'name', c.name, 'key_id', k.id, 'roles', c.roles, 'is_service', c.kind = 'service',
@@ -15,14 +17,14 @@ SELECT jsonb_build_object(
     'authority', a.slug, 'authority_id', c.authority_id,
     'person', home.slug || '/' || p.external_id, 'person_id', c.person_id),
   'hash', encode(k.hash, 'hex'), 'expires_at', k.expires_at, 'revoked_at', k.revoked_at,
-  'gone', coalesce(o.status = 'terminated', false) OR coalesce(p.status = 'suspended' OR p.employment = 'ended', false)
+  'gone', coalesce(o.status = 'terminated', false) OR {LEFT}
     OR EXISTS (SELECT FROM stops s WHERE s.person_id = c.person_id AND s.lifted_at IS NULL))
 FROM api_keys k JOIN callers c ON c.id = k.caller_id
 LEFT JOIN organizations o ON o.id = c.organization_id
 LEFT JOIN authorities a ON a.id = c.authority_id
 LEFT JOIN people p ON p.id = c.person_id
 LEFT JOIN organizations home ON home.id = p.organization_id
-WHERE k.id = {key}"""
+WHERE k.id = {{key}}"""  # noqa: S608
 FOUND = text(f"SELECT clock_timestamp() AS now, ({STORED_KEY.format(key=':key')}) AS stored")
 
 

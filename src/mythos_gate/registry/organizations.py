@@ -12,22 +12,20 @@ from mythos_gate.registry.narrowing import always, higher
 from mythos_gate.registry.places import HOLDING
 from mythos_gate.terms import OrganizationStatus
 
-CONCERNED = query(
-    "SELECT bool_or(g.authority_id = :own) FROM grants g JOIN organizations o ON o.id = g.organization_id"  # noqa: S608
-    f" WHERE (o.id = :reference OR o.slug = :reference) AND {HOLDING.format('clock_timestamp()')}"
-)
-
-THEIRS = (
-    "SELECT o.id FROM organizations o WHERE coalesce((SELECT bool_or(g.authority_id = :own) FROM grants g"  # noqa: S608
+# Whose an organization `o` is: `:own` among those whose grants it holds, everybody's while it holds none.
+CONCERNS = (
+    "coalesce((SELECT bool_or(g.authority_id = :own) FROM grants g"  # noqa: S608
     f" WHERE g.organization_id = o.id AND {HOLDING.format('clock_timestamp()')}), true)"
 )
+THEIRS = f"SELECT o.id FROM organizations o WHERE {CONCERNS}"  # noqa: S608
+CONCERNED = query(f"SELECT {CONCERNS} FROM organizations o WHERE o.id = :reference OR o.slug = :reference")  # noqa: S608
 
 
 async def permit(connection: AsyncConnection, reference: str, caller: Caller) -> None:
     """It concerns whose grants it holds, and every officer while it holds none. `NotPermitted`."""
     if caller.authority_id is not None:
         values = {"reference": reference, "own": caller.authority_id}
-        if (await connection.execute(CONCERNED, values)).scalar_one() is False:
+        if (await connection.execute(CONCERNED, values)).scalar_one_or_none() is False:
             raise NotPermitted(
                 "this organization holds grants of other authorities alone: it is theirs to decide about"
             )

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, func, insert, select, text, tr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.caller import LEFT
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
 from mythos_gate.registry import (
     assessments,
@@ -169,8 +170,7 @@ async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
 
 
 PROPOSER = text(
-    "SELECT coalesce(c.person_id, c.id) AS identity,"
-    " coalesce(p.status = 'suspended' OR p.employment = 'ended', false) AS gone"
+    f"SELECT coalesce(c.person_id, c.id) AS identity, {LEFT} AS gone"  # noqa: S608
     " FROM callers c LEFT JOIN people p ON p.id = c.person_id WHERE c.id = :caller"
 )
 

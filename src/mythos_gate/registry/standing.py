@@ -162,7 +162,7 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
     row = (await change.connection.execute(query.with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise NotFound(f"no such {noun.name}")
-    undone = 0 if status == "active" else await _withdraw_activations(change, row.id)
+    undone = 0 if status == "active" else await withdraw(change, row.id, ProposedAction.ACTIVATE)
     if row.status == status and undone:  # what was proposed meanwhile is no answer to this second one
         change.details |= {noun.name: row.id, "before": status, "after": status}
         return Standing(row.id, status)
@@ -177,11 +177,11 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
     return Standing(row.id, status)
 
 
-async def _withdraw_activations(change: Change, identifier: str) -> int:
-    """What somebody proposed before a suspension is no answer to it."""
+async def withdraw(change: Change, identifier: str, action: ProposedAction) -> int:
+    """What somebody proposed before a suspension or a stop is no answer to it; how many proposals that were."""
     open_ = update(tables.proposals).where(
         tables.proposals.c.reference == identifier,
-        tables.proposals.c.action == ProposedAction.ACTIVATE,
+        tables.proposals.c.action == action,
         tables.proposals.c.state == ProposalState.PROPOSED,
     )
     withdrawn = {"state": ProposalState.WITHDRAWN, "decided_by": change.actor, "decided_at": func.clock_timestamp()}

@@ -12,10 +12,11 @@ from mythos_gate import tables
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
+from mythos_gate.registry import standing
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import flag, label, one_of, reference
 from mythos_gate.registry.kind import After, Clock, Column, Findings, Kind, Part, Record, Row
-from mythos_gate.terms import StopScope
+from mythos_gate.terms import ProposedAction, StopScope
 
 # The table in which a scope's target is on record; for everything there is none.
 TARGETS = {
@@ -68,12 +69,9 @@ SHOWN = text(
     f"{NAMED} WHERE (CAST(:only AS text) = s.id OR CAST(:only AS text) IS NULL AND (s.lifted_at IS NOT NULL) = :lifted)"
     " AND s.id > :after ORDER BY s.id LIMIT :limit"
 )
-WITHDRAW_LIFTS = text(
-    "UPDATE proposals SET state = 'withdrawn', decided_by = :actor, decided_at = clock_timestamp()"  # noqa: S608
-    f" FROM ({NAMED} WHERE s.lifted_at IS NULL) stop"
-    " WHERE proposals.reference = stop.id AND proposals.action = 'lift' AND proposals.state = 'proposed'"
-    " AND stop.scope = :scope AND stop.target IS NOT DISTINCT FROM CAST(:target AS text)"
-    " AND stop.incident IS NOT DISTINCT FROM CAST(:incident AS text) RETURNING stop.id"
+STANDING = text(
+    f"SELECT id FROM ({NAMED} WHERE s.lifted_at IS NULL) stop WHERE scope = :scope"  # noqa: S608
+    " AND target IS NOT DISTINCT FROM CAST(:target AS text) AND incident IS NOT DISTINCT FROM CAST(:incident AS text)"
 )
 # Whose a kill switch is: an authority's own, or that of a model's authority.
 CONCERNED = text(
@@ -115,8 +113,10 @@ async def permit(connection: AsyncConnection, scope: str, target: str | None, ca
 
 async def withdraw_lifts(change: Change, stop: Mapping[str, Any]) -> str | None:
     """What was proposed before this stop is no answer to it. The id of the one that stands, if it was to be lifted."""
-    found = await change.connection.execute(WITHDRAW_LIFTS, {**stop, "actor": change.actor})
-    return found.scalars().first()
+    there: str | None = (await change.connection.execute(STANDING, stop)).scalars().first()
+    if there is None or not await standing.withdraw(change, there, ProposedAction.LIFT):
+        return None
+    return there
 
 
 async def lift(change: Change, identifier: str) -> None:
