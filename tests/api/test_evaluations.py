@@ -2,8 +2,6 @@
 
 import pytest
 
-from mythos_gate.audit.log import Committer
-from mythos_gate.errors import NotRecorded
 from mythos_gate.terms import Role
 from tests.service import PROGRAMME, question
 
@@ -146,17 +144,12 @@ async def test_a_hundred_new_people_get_their_seats_in_one_request(service):
     assert service.sql("SELECT count(*) FROM seats") == [(100,)]
 
 
-async def test_what_one_item_cannot_record_is_answered_for_none(service, monkeypatch):
+async def test_what_one_item_cannot_record_is_answered_for_none(service):
     await ask(service, question() | {"evaluations": [US]})  # the seat is held
-    real, done = Committer.commit, []
-
-    async def commit(self, entry):
-        done.append(entry)
-        if len(done) == 2:
-            raise NotRecorded("the second could not be recorded")
-        return await real(self, entry)
-
-    monkeypatch.setattr(Committer, "commit", commit)
+    service.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE disk_full; END'")
+    service.sql(
+        "CREATE TRIGGER refuse BEFORE INSERT ON log_entries FOR EACH ROW WHEN (mod(NEW.n, 3) = 0) EXECUTE FUNCTION refuse()"
+    )
     answer = await ask(service, question() | {"evaluations": [US, US, US]}, 503)
     assert "evaluations" not in answer.json()
 
