@@ -348,6 +348,8 @@ class Run:
             self.world.starts,
             HIDES,
             self.stops,
+            # The count of seats is nobody's key: it is checked when a seat is claimed.
+            frozenset(lever for levers in self.world.questions.values() for lever in levers.levers if lever.startswith("seat ")),
         )
         checker = Checker(history)
         seen = checker.reflections()
