@@ -10,9 +10,9 @@ import pytest
 from mythos_gate.decision import cases
 from mythos_gate.decision.cases import Document
 from mythos_gate.settings import root
-from tests.postgres import name_of, scratch
 from tests.decision import oracle
 from tests.e2e import case_programme, rest_programme
+from tests.postgres import name_of, scratch
 from tests.service import Service
 
 pytestmark = pytest.mark.anyio

@@ -30,7 +30,7 @@ def main() -> int:
     ):
         db.upgrade(database)
         report = asyncio.run(run.history(servers, database, Path(folder), **chosen))
-    print(report)
+    sys.stdout.write(f"{report}\n")
     return 1 if report.findings or report.unrecorded else 0
 
 

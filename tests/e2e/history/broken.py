@@ -29,7 +29,7 @@ def deadline() -> None:
     async def whenever(_: Pdp, ask: Any, work: Any) -> Any:
         return await work(ask)
 
-    Pdp._in_time = whenever  # type: ignore[method-assign]
+    Pdp._in_time = whenever  # type: ignore[method-assign, assignment]
 
 
 def without(noun: str, *, of_agents: bool = False) -> Callable[[], None]:
@@ -43,7 +43,7 @@ def without(noun: str, *, of_agents: bool = False) -> Callable[[], None]:
             concerned = request.by_agent or not of_agents
             return frozenset(key for key in found if not (concerned and key.partition(":")[0] == noun))
 
-        records._keys = keys
+        records._keys = keys  # type: ignore[assignment]
 
     return leave_out
 

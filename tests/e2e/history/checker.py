@@ -62,7 +62,10 @@ class Finding:
         answer, change = self.answer, self.change
         said = f"{'allow' if answer.allowed else 'deny'} {sorted(answer.rows)} for {answer.question}"
         asked = f"sent {answer.sent:.4f}, written {answer.written}, received {answer.received:.4f}"
-        after = change and f"{change.kind or change.lever} -> {sorted(change.rows)}, {change.sent:.4f} to {change.acknowledged:.4f}"
+        after = (
+            change
+            and f"{change.kind or change.lever} -> {sorted(change.rows)}, {change.sent:.4f} to {change.acknowledged:.4f}"
+        )
         return f"{self.what}: {said} by process {answer.process} ({asked}); before it: {after}"
 
 

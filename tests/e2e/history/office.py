@@ -21,7 +21,7 @@ class Office:
 
     def __init__(self, service: Service, processes: Sequence[Process], officers: Sequence[str]) -> None:
         self.service = service
-        self._processes = processes
+        self.processes = processes
         self._officers = officers
 
     @classmethod
@@ -37,10 +37,12 @@ class Office:
         A 409 then says that it was.
         """
         first = time.monotonic()
-        content = members.encode() if isinstance(members, str) else b"" if members is None else json.dumps(members).encode()
+        content = (
+            members.encode() if isinstance(members, str) else b"" if members is None else json.dumps(members).encode()
+        )
         kind = "text/csv" if isinstance(members, str) else "application/json"
         for attempt in range(200):
-            async with (process or self._processes[0]).connection() as connection:
+            async with (process or self.processes[0]).connection() as connection:
                 reply = await connection.request(
                     "POST", f"/v1/{path}", self._officers[officer], content, Content_Type=kind
                 )
@@ -53,7 +55,7 @@ class Office:
 
     async def done(self, path: str, members: Any = None) -> Times:
         """What one officer does in one request, to any process."""
-        reply, first = await self.post(path, members, process=random.choice(self._processes))
+        reply, first = await self.post(path, members, process=random.choice(self.processes))
         return first, reply.received
 
     async def confirmed(self, path: str, members: Any = None) -> Times:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ import psycopg
 
 from tests.e2e.history.checker import REVISION, Answer, Change, Checker, Finding, History, Rows, Stop
 from tests.e2e.history.client import Connection, Process, Reply, Servers
-from tests.e2e.history.office import Office
+from tests.e2e.history.office import Office, Times
 from tests.e2e.history.world import HIDES, Episode, Move, Question, World
 from tests.service import Service
 
@@ -92,19 +92,25 @@ class Report:
     def __str__(self) -> str:
         answers = self.history.answers
         said = Counter("allow" if each.allowed else min(each.rows & {"401", "403"}, default="deny") for each in answers)
-        seen = sorted(self.reflected)
         lines = [
             f"{len(answers)} answers in {self.seconds:.0f} s: {', '.join(f'{count} {each}' for each, count in said.most_common())}",
             f"no answer: {', '.join(f'{count} times {status}' for status, count in self.unanswered.items()) or 'never'}",
             f"{sum(self.kinds.values())} changes: {', '.join(f'{count} {kind}' for kind, count in sorted(self.kinds.items()))}",
             f"{len(self.history.stops)} times a process was stopped for {STOPPED} s",
-            f"from acknowledgement to the first answer that shows it: median {statistics.median(seen) * 1e3:.1f} ms,"
-            f" p99 {seen[len(seen) * 99 // 100] * 1e3:.1f} ms, of {len(seen)}; never shown: {dict(self.unseen) or 'none'}",
+            f"never shown: {', '.join(self.unseen) or 'none'}",
+            self.delay(),
             f"answers without an entry: {self.unrecorded}",
             f"stale or late answers: {len(self.findings)}",
             *(f"  {finding}" for finding in self.findings[:20]),
         ]
         return "\n".join(lines)
+
+    def delay(self) -> str:
+        """How fast changes are seen."""
+        seen = sorted(self.reflected)
+        median, late = statistics.median(seen), seen[len(seen) * 99 // 100]
+        told = f"median {median * 1e3:.1f} ms, p99 {late * 1e3:.1f} ms, of {len(seen)}"
+        return f"from acknowledgement to the first answer that shows it: {told}"
 
 
 @dataclass
@@ -273,8 +279,11 @@ class Run:
         await asyncio.sleep(self.rng.uniform(0, 0.02))
 
     async def move(self, move: Move) -> Span:
-        """Make a change, and note it. Of what expires, wait until it has."""
-        done = await move.do()
+        """Make a change."""
+        return await self.note(move, await move.do())
+
+    async def note(self, move: Move, done: Times | datetime) -> Span:
+        """Note what was done; of what expires, wait until it has."""
         if isinstance(done, datetime):
             done = self.clock.span(done, done)
             await asyncio.sleep(max(0.0, done[1] - time.monotonic()))
@@ -335,7 +344,13 @@ class Run:
         spans = {identifier: self.clock.span(*times) for identifier, times in entries.items()}
         answers = [
             Answer(
-                each.question, each.sent, each.received, each.allowed, each.rows, each.process, spans.get(each.entry or "")
+                each.question,
+                each.sent,
+                each.received,
+                each.allowed,
+                each.rows,
+                each.process,
+                spans.get(each.entry or ""),
             )
             for each in self.asked
         ]
@@ -349,7 +364,12 @@ class Run:
             HIDES,
             self.stops,
             # The count of seats is nobody's key: it is checked when a seat is claimed.
-            frozenset(lever for levers in self.world.questions.values() for lever in levers.levers if lever.startswith("seat ")),
+            frozenset(
+                lever
+                for levers in self.world.questions.values()
+                for lever in levers.levers
+                if lever.startswith("seat ")
+            ),
         )
         checker = Checker(history)
         seen = checker.reflections()
@@ -367,13 +387,26 @@ class Run:
 
 @asynccontextmanager
 async def running(
-    servers: Servers, database: str, folder: Path, *, copies: int, processes: int = 2, **started: Any
+    servers: Servers,
+    database: str,
+    folder: Path,
+    *,
+    copies: int,
+    processes: int = 2,
+    broken: str | None = None,
+    **started: Any,
 ) -> AsyncIterator[Run]:
-    """A programme of so many organizations alike, processes over it, and a history that has not begun."""
+    """A programme of so many organizations alike, processes over it, and a history that has not begun.
+
+    The first process is the officers' own: it is as it should be, and never stopped.
+    """
     async with Service.running(database, folder / "office") as service:
         service.sql(NOTE)
         await service.prepare()
-        begun = [await servers.start(database, folder / f"server-{each}", **started) for each in range(processes)]
+        begun = [
+            await servers.start(database, folder / f"server-{each}", broken=broken if each else None, **started)
+            for each in range(processes)
+        ]
         try:
             world = await World.made(await Office.opened(service, begun), copies)
             yield Run(world, begun, Clock.compared(database), random.Random(copies))

@@ -56,7 +56,7 @@ def arrange(folder: Path, delay: float, broken: str | None) -> None:
         Spot("commit", folder, delay),
         Spot("answer", folder, delay, stop=True),
     )
-    really_load, really_commit = pdp.load, Committer.commit
+    really_load, really_commit = pdp.load, Committer.commit  # type: ignore[attr-defined]
 
     async def load(*arguments: Any) -> Any:
         loaded = await really_load(*arguments)
@@ -69,7 +69,8 @@ def arrange(folder: Path, delay: float, broken: str | None) -> None:
         await answer()
         return outcome
 
-    pdp.load, Committer.commit = load, committed  # type: ignore[method-assign]
+    pdp.load = load  # type: ignore[attr-defined, assignment]
+    Committer.commit = committed  # type: ignore[method-assign]
     if broken is not None:
         BROKEN[broken]()
 
@@ -96,7 +97,8 @@ def main() -> None:
                 serve(listening, **json.loads(line))
             finally:
                 os._exit(1)
-        print(json.dumps([child, listening.getsockname()[1]]), flush=True)
+        sys.stdout.write(f"{json.dumps([child, listening.getsockname()[1]])}\n")
+        sys.stdout.flush()
         listening.close()
         children.append(child)
     for child in children:

@@ -122,7 +122,9 @@ def test_an_allow_that_is_written_after_an_expiry():
 def test_a_late_allow():
     assert found([allow(1, 5)], SUSPENSION, deadline=1.5) == [LATE]
     assert found([deny(1, 5), allow(1, 4.5)], SUSPENSION, deadline=1.5) == []
-    assert found([allow(1, 5)], change(0.1, 0.2, STOPPED, "stop"), change(4.8, 4.9, NOTHING, "stop"), deadline=1.5) == []
+    assert (
+        found([allow(1, 5)], change(0.1, 0.2, STOPPED, "stop"), change(4.8, 4.9, NOTHING, "stop"), deadline=1.5) == []
+    )
 
 
 def test_one_allow_of_a_stopped_process_may_be_late():

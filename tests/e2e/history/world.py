@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -108,7 +109,9 @@ class World:
         names = range(self.copies)
         organizations = [f"{kind}{each}" for each in names for kind in ("h", "x", "r", "s")]
         staff = [(f"h{each}", person) for each in names for person in STAFF]
-        staff += [(f"{kind}{each}", "a") for each in names for kind in ("x", "r", "s")] + [(f"s{each}", "b") for each in names]
+        staff += [(f"{kind}{each}", "a") for each in names for kind in ("x", "r", "s")] + [
+            (f"s{each}", "b") for each in names
+        ]
         await self.service.load(
             authorities=PROGRAMME["authorities"],
             models=PROGRAMME["models"],
@@ -121,7 +124,8 @@ class World:
                 for name in organizations
                 for authority in ("orrery", "export-office")
             ),
-            agents=AGENTS + "".join(agent(f"h{each}", *named) for each in names for named in (("bot", "us"), ("crawler", "abroad"))),
+            agents=AGENTS
+            + "".join(agent(f"h{each}", *named) for each in names for named in (("bot", "us"), ("crawler", "abroad"))),
             endpoints=ENDPOINTS
             + "".join(f"{name},e,yes\n" for name in organizations)
             + "".join(f"h{each},{name},yes\n" for each in names for name in ("old", "kiosk")),
@@ -131,9 +135,13 @@ class World:
         )
         for each in names:
             await self.office.done(f"people/h{each}/gone/suspend")
-        await self.service.load(people=PEOPLE + "".join(person(f"h{each}", "lapsed", training="now-1d") for each in names))
+        await self.service.load(
+            people=PEOPLE + "".join(person(f"h{each}", "lapsed", training="now-1d") for each in names)
+        )
         self._grants: dict[str, str] = dict(
-            self.service.sql("SELECT o.slug, g.id FROM grants g JOIN organizations o ON o.id = g.organization_id WHERE g.reference LIKE 'orrery-%%'")
+            self.service.sql(
+                "SELECT o.slug, g.id FROM grants g JOIN organizations o ON o.id = g.organization_id WHERE g.reference LIKE 'orrery-%%'"
+            )
         )
 
     async def _activate_both(self) -> None:
@@ -184,7 +192,14 @@ class World:
             self.starts[f"seat s{each}/b"] = rows("vendor-seat")
             for owner, confined in (("owner", f"{home}/owner"), ("lost", None), ("demoted", None)):
                 self._keys[f"{home}/{owner}"] = key = await self._key(person=confined)
-                self._about(home, "us", name=f"{home} by {owner}", levers=[f"key {home}/{owner}"], key=key, explained=owner != "demoted")
+                self._about(
+                    home,
+                    "us",
+                    name=f"{home} by {owner}",
+                    levers=[f"key {home}/{owner}"],
+                    key=key,
+                    explained=owner != "demoted",
+                )
 
     def _about(
         self,
@@ -222,7 +237,9 @@ class World:
         """Every kind of change at least once, and so many in all; what can be done once is done to each copy once."""
         found: list[Episode] = []
         for turn in itertools.count():
-            made = [episode for make in MAKERS for episode in make(self, turn) if turn < self.copies or not episode.once]
+            made = [
+                episode for make in MAKERS for episode in make(self, turn) if turn < self.copies or not episode.once
+            ]
             rng.shuffle(made)
             found += made
             if sum(len(episode.moves) for episode in found) >= moves:
@@ -230,7 +247,12 @@ class World:
         raise AssertionError
 
     def _toggle(
-        self, lever: str, shown: str, there: tuple[str, Callable[[], Any]], back: tuple[str, Callable[[], Any]], *questions: str
+        self,
+        lever: str,
+        shown: str,
+        there: tuple[str, Callable[[], Any]],
+        back: tuple[str, Callable[[], Any]],
+        *questions: str,
     ) -> Episode:
         return Episode(
             [Move(there[0], {lever: rows(shown)}, there[1]), Move(back[0], {lever: NOTHING}, back[1])], questions
@@ -264,8 +286,8 @@ class World:
             yield self._toggle(
                 lever,
                 row,
-                (f"{kind} suspended", lambda path=path: done(f"{path}/suspend")),
-                (f"{kind} activated", lambda path=path: confirmed(f"{path}/activate")),
+                (f"{kind} suspended", partial(done, f"{path}/suspend")),
+                (f"{kind} activated", partial(confirmed, f"{path}/activate")),
                 *questions,
             )
 
@@ -275,7 +297,11 @@ class World:
         yield self._stop(f"lock {home}", "incident-lockdown", "lock", us, scope="organization", target=home)
         yield self._stop(f"lock {home}/us", "incident-lockdown", "lock", us, scope="person", target=f"{home}/us")
         yield self._stop(f"lock {home}/e", "incident-lockdown", "lock", us, scope="endpoint", target=f"{home}/e")
-        for scope, target in (("everything", {}), ("authority", {"target": "orrery"}), ("model", {"target": "mythos-5"})):
+        for scope, target in (
+            ("everything", {}),
+            ("authority", {"target": "orrery"}),
+            ("model", {"target": "mythos-5"}),
+        ):
             yield self._stop(scope, "emergency-stop", "kill switch", us, scope=scope, **target)
 
     def revocations(self, turn: int) -> Iterator[Episode]:
@@ -284,12 +310,36 @@ class World:
         if turn >= self.copies:
             return
         for kind, lever, row, path, asked in (
-            ("person revoked", f"person {home}/leaver", "employment-ended", f"people/{home}/leaver/revoke", f"{home}/leaver person"),
-            ("grant revoked", f"expiry {gone}", "vendor-revoked", f"grants/{self._grants[gone]}/revoke", f"{gone}/a person"),
-            ("endpoint revoked", f"endpoint {home}/old", "endpoint-unregistered", f"endpoints/{home}/old/revoke", f"{home}/old"),
-            ("key revoked", f"key {home}/lost", "401", f"keys/{self._keys[f'{home}/lost'].split('_')[1]}/revoke", f"{home} by lost"),
+            (
+                "person revoked",
+                f"person {home}/leaver",
+                "employment-ended",
+                f"people/{home}/leaver/revoke",
+                f"{home}/leaver person",
+            ),
+            (
+                "grant revoked",
+                f"expiry {gone}",
+                "vendor-revoked",
+                f"grants/{self._grants[gone]}/revoke",
+                f"{gone}/a person",
+            ),
+            (
+                "endpoint revoked",
+                f"endpoint {home}/old",
+                "endpoint-unregistered",
+                f"endpoints/{home}/old/revoke",
+                f"{home}/old",
+            ),
+            (
+                "key revoked",
+                f"key {home}/lost",
+                "401",
+                f"keys/{self._keys[f'{home}/lost'].split('_')[1]}/revoke",
+                f"{home} by lost",
+            ),
         ):
-            yield Episode([Move(kind, {lever: rows(row)}, lambda path=path: done(path))], [asked], once=True)
+            yield Episode([Move(kind, {lever: rows(row)}, partial(done, path))], [asked], once=True)
 
     def screenings(self, turn: int) -> Iterator[Episode]:
         home = f"h{turn % self.copies}"
@@ -304,8 +354,8 @@ class World:
             yield self._toggle(
                 lever,
                 row,
-                (f"{kind}: a hit", lambda hit=hit: self.office.done("screenings", hit)),
-                (f"{kind}: no hit", lambda verdict=verdict: self.office.confirmed("screenings/adjudicate", verdict)),
+                (f"{kind}: a hit", partial(self.office.done, "screenings", hit)),
+                (f"{kind}: no hit", partial(self.office.confirmed, "screenings/adjudicate", verdict)),
                 asked,
             )
 
@@ -343,7 +393,11 @@ class World:
         yield Episode(
             [
                 Move("person registered", {known: NOTHING}, lambda: imported(people=PEOPLE + person(home, name))),
-                Move("person screened", {screened: NOTHING}, lambda: imported(screenings=f"{SCREENINGS}{home},{name},clear,now-1h\n")),
+                Move(
+                    "person screened",
+                    {screened: NOTHING},
+                    lambda: imported(screenings=f"{SCREENINGS}{home},{name},clear,now-1h\n"),
+                ),
             ],
             [self._about(home, name, levers=[known, screened])],
             once=True,
@@ -351,7 +405,13 @@ class World:
         known = f"known {home}/agent-{name}"
         self.starts |= {known: UNKNOWN}
         yield Episode(
-            [Move("agent registered", {known: NOTHING}, lambda: imported(agents=AGENTS + agent(home, f"agent-{name}", "abroad")))],
+            [
+                Move(
+                    "agent registered",
+                    {known: NOTHING},
+                    lambda: imported(agents=AGENTS + agent(home, f"agent-{name}", "abroad")),
+                )
+            ],
             [self._about(home, f"agent-{name}", kind="agent", levers=[known])],
             once=True,
         )
@@ -449,8 +509,16 @@ class World:
         owner, lever = f"person {home}/owner", f"key {home}/owner"
         yield Episode(
             [
-                Move("owner of a key suspended", {owner: rows("person-suspended"), lever: rows("401")}, lambda: done(f"people/{home}/owner/suspend")),
-                Move("owner of a key activated", {owner: NOTHING, lever: NOTHING}, lambda: confirmed(f"people/{home}/owner/activate")),
+                Move(
+                    "owner of a key suspended",
+                    {owner: rows("person-suspended"), lever: rows("401")},
+                    lambda: done(f"people/{home}/owner/suspend"),
+                ),
+                Move(
+                    "owner of a key activated",
+                    {owner: NOTHING, lever: NOTHING},
+                    lambda: confirmed(f"people/{home}/owner/activate"),
+                ),
             ],
             [f"{home} by owner", f"{home}/owner person"],
         )
@@ -531,7 +599,9 @@ class World:
 
     def _activate_data_set(self, which: int) -> Awaitable[Times]:
         reviewed = self.service.now - timedelta(hours=1)
-        return self.office.confirmed(f"data-sets/{self._data_sets[which]}/activate", {"reviewed_at": reviewed.isoformat()})
+        return self.office.confirmed(
+            f"data-sets/{self._data_sets[which]}/activate", {"reviewed_at": reviewed.isoformat()}
+        )
 
     def seats(self, turn: int) -> Iterator[Episode]:
         home, holder = f"s{turn % self.copies}", "ab"[turn // self.copies % 2]
