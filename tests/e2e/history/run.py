@@ -22,9 +22,10 @@ from tests.e2e.history.world import HIDES, Episode, Move, Question, World
 from tests.service import Service
 
 ASKERS = 6  # of each process
-OFFICERS = 3
+OFFICERS = 4
 HOT = 0.6  # of what is asked is about what is being changed
 BATCH = 4
+PATIENCE = 0.2  # seconds
 STOPPED = 2.0  # seconds
 MARGIN = 0.1  # seconds that an answer may be under way, beside what the client itself was late
 CLOCK = 0.005  # seconds by which two readings of one clock may be apart
@@ -135,6 +136,7 @@ class Run:
     def __post_init__(self) -> None:
         self._idle: dict[int, list[Connection]] = defaultdict(list)
         self._moving: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._asking: set[asyncio.Future[list[bool | None]]] = set()
         self._rows: dict[tuple[str, ...], Rows] = {}
 
     async def make(self, answers: int, moves: int, stop_every: float) -> None:
@@ -152,6 +154,7 @@ class Run:
             await self._change(episodes, answers)
             self.over = True
             await asyncio.wait(others)
+        await asyncio.gather(*self._asking)
         for connection in (each for idle in self._idle.values() for each in idle):
             connection.close()
 
@@ -227,9 +230,14 @@ class Run:
             raise AssertionError(f"{names}: {reply.status} {reply.body!r}")
 
     async def _ask_everywhere(self, names: Sequence[str]) -> None:
-        await asyncio.gather(
-            *(self.ask(each, name) for each in range(len(self.processes)) for name in names if name in self.askable)
-        )
+        """Each process at once; the others than the first may be stopped, and are not waited for long."""
+        first, *others = [
+            asyncio.gather(*(self.ask(each, name) for name in names if name in self.askable))
+            for each in range(len(self.processes))
+        ]
+        self._asking.update(others)
+        await first
+        await asyncio.wait(others, timeout=PATIENCE)
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
@@ -275,7 +283,7 @@ class Run:
         """What is asked is in every process's memory when the change comes, and on its way."""
         self._allow(names)
         self.hot.update(names)
-        await asyncio.wait([asyncio.ensure_future(self._ask_everywhere(names))], timeout=0.2)
+        await self._ask_everywhere(names)
         await asyncio.sleep(self.rng.uniform(0, 0.02))
 
     async def move(self, move: Move) -> Span:
