@@ -139,9 +139,8 @@ class Run:
         self._asking: set[asyncio.Future[list[bool | None]]] = set()
         self._rows: dict[tuple[str, ...], Rows] = {}
 
-    async def make(self, answers: int, moves: int, stop_every: float) -> None:
-        """Ask and change until there are as many of both."""
-        episodes = self.world.episodes(moves, self.rng)
+    async def make(self, episodes: Sequence[Episode], answers: int, stop_every: float = float("inf")) -> None:
+        """Ask until there are as many answers, and meanwhile play the episodes."""
         late = {name for episode in episodes if episode.once for name in episode.questions}
         await self._take_seats()
         self.askable = {name: question for name, question in self.world.questions.items() if name not in late}
@@ -439,5 +438,5 @@ async def history(
     """Make one, and check it."""
     async with running(servers, database, folder, copies=copies, deadline=deadline, delay=delay, broken=broken) as run:
         begun = time.monotonic()
-        await run.make(answers, changes, stop_every)
+        await run.make(run.world.episodes(changes, run.rng), answers, stop_every)
         return run.report(deadline, time.monotonic() - begun)

@@ -44,7 +44,20 @@ async def test_no_answer_is_stale(servers, database, tmp_path):
     assert report.history.stops
     # It was worth it: changes were seen, and all kinds of answers given.
     assert report.unseen.total() <= 3, str(report)
-    assert min(sum(answer.allowed is said for answer in report.history.answers) for said in (True, False)) > 300, str(report)
+    assert min(sum(answer.allowed is said for answer in report.history.answers) for said in (True, False)) > 300, str(
+        report
+    )
+
+
+async def test_while_policies_are_activated_each_answer_is_that_of_the_revision_it_names(servers, database, tmp_path):
+    async with run.running(servers, database, tmp_path, copies=1) as made:
+        changing, *_ = made.world.programme(0)
+        await made.make([changing] * 15, 1_000)
+        report = made.report(5, 0)
+    assert report.findings == [], str(report)
+    assert report.kinds == {"policy activated": 15, "former policy activated": 15}
+    assert len({rows for answer in report.history.answers for rows in answer.rows if rows.startswith("revision")}) == 2
+    assert sum("history-abroad" in answer.rows for answer in report.history.answers) > 100, str(report)
 
 
 # --- one guard at a time ----------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class World:
             [(number,)] = self.service.sql("SELECT policy_revision FROM programme")
             numbers.append(f"revision {number}")
         self._revisions = numbers[1], numbers[0]
-        self.starts["policy"] = rows(self._revisions[0])
+        self.starts |= dict.fromkeys(("policy", "policy abroad"), rows(self._revisions[0]))
         data = (POLICIES / "jurisdictions.csv").read_text()
         [(inside,)] = self.service.sql("SELECT data_set_id FROM programme")
         other, _ = await self.office.post(
@@ -220,7 +220,8 @@ class World:
         base = [f"{what} {organization}" for what in ("organization", "lock", "screening", "grant")]
         if endpoint == "e":
             base.append(f"lock {organization}/e")
-        all_levers = dict.fromkeys([*GLOBAL, *base, *own, *levers])
+        policy = [] if "policy abroad" in levers else ["policy"]
+        all_levers = dict.fromkeys([*SWITCHES, *policy, *base, *own, *levers])
         made = Question(
             name or f"{subject} {kind}",
             orjson.dumps(question(subject, kind=kind, endpoint=endpoint, **asked)),
@@ -565,16 +566,7 @@ class World:
         """Policy, data set, directive."""
         home = f"h{turn % self.copies}"
         abroad, us = f"{home}/abroad DE", f"{home}/us person"
-        first, second = self._policies
-        yield Episode(
-            [
-                Move("policy activated", {"policy": rows(self._revisions[1]), "policy abroad": rows("history-abroad")},
-                     lambda: self.office.operated(lambda: self.service.activate(second))),
-                Move("former policy activated", {"policy": rows(self._revisions[0]), "policy abroad": NOTHING},
-                     lambda: self.office.operated(lambda: self.service.activate(first))),
-            ],
-            [abroad, us],
-        )  # fmt: skip
+        yield Episode([self._activation(1, "history-abroad"), self._activation(0)], [abroad, us])
         shown = rows("location-unverified", "vendor-location", "government-location")
         yield Episode(
             [
@@ -597,6 +589,12 @@ class World:
             f"{home}/us 5.0",
         )
 
+    def _activation(self, which: int, *abroad: str) -> Move:
+        """Of a policy. Abroad one answer shows both its number and what it says."""
+        revision, kind = self._revisions[which], ("former policy activated", "policy activated")[which]
+        shows = {"policy": rows(revision), "policy abroad": rows(revision, *abroad)}
+        return Move(kind, shows, lambda: self.office.operated(lambda: self.service.activate(self._policies[which])))
+
     def _activate_data_set(self, which: int) -> Awaitable[Times]:
         reviewed = self.service.now - timedelta(hours=1)
         return self.office.confirmed(
@@ -616,7 +614,7 @@ class World:
 
 ASKED = ("us", "abroad", "leaver", "hit", "signer", "trainee", "owner")
 STAFF = (*ASKED, "gone", "lapsed")
-GLOBAL = ("everything", "authority", "model", "policy")
+SWITCHES = ("everything", "authority", "model")
 MAKERS = (
     World.standing, World.stops, World.revocations, World.screenings, World.records, World.newcomers,
     World.break_glasses, World.expiries, World.keys, World.programme, World.seats,
