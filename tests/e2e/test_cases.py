@@ -10,9 +10,9 @@ import pytest
 from mythos_gate.decision import cases
 from mythos_gate.decision.cases import Document
 from mythos_gate.settings import root
-from tests.conftest import _name, _scratch
 from tests.decision import oracle
 from tests.e2e import case_programme, rest_programme
+from tests.postgres import name_of, scratch
 from tests.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +63,7 @@ def _scenarios(*, by_rest: bool = False):
 
 @pytest.mark.parametrize(("scenario", "document"), list(_scenarios()))
 async def test_the_service_decides_the_case(server, template, tmp_path: Path, scenario, document: Document):
-    with _scratch(server, _name(template)) as database:
+    with scratch(server, name_of(template)) as database:
         async with _running(database, tmp_path, document, document.now - EARLY) as service:
             service.sql("SELECT make_log_partitions(%s::date, 2)", document.now.date())
             await service.prepare()
@@ -76,7 +76,7 @@ async def test_the_service_decides_the_case(server, template, tmp_path: Path, sc
 async def test_a_programme_set_up_over_rest_decides_the_case(
     server, template, tmp_path: Path, scenario, document: Document
 ):
-    with _scratch(server, _name(template)) as database:
+    with scratch(server, name_of(template)) as database:
 
         def running(at: datetime):
             return _running(database, tmp_path, document, at)

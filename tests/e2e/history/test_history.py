@@ -1,0 +1,152 @@
+"""No answer contradicts a change that was acknowledged before it was asked for; and each guard is needed for that."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.e2e.history import run
+from tests.e2e.history.broken import BROKEN
+from tests.e2e.history.checker import LATE, UNTRUE
+from tests.e2e.history.client import Process, Servers
+from tests.e2e.history.run import Run
+from tests.e2e.history.world import MAKERS
+
+pytestmark = pytest.mark.anyio
+DEADLINE = 1.5
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with Servers.forking() as forking:
+        yield forking
+
+
+async def test_no_answer_is_stale(servers, database, tmp_path):
+    report = await run.history(
+        servers, database, tmp_path, answers=2_500, changes=60, copies=1, stop_every=4, deadline=DEADLINE, delay=0.01
+    )
+    assert report.findings == [], str(report)
+    assert report.unrecorded == 0
+    assert len(report.history.answers) >= 2_500
+    assert sum(report.kinds.values()) >= 60
+    assert report.history.stops
+    # It was worth it: changes were seen, and all kinds of answers given.
+    assert report.unseen.total() <= 3, str(report)
+    assert min(sum(answer.allowed is said for answer in report.history.answers) for said in (True, False)) > 300, str(
+        report
+    )
+
+
+async def test_while_policies_are_activated_each_answer_is_that_of_the_revision_it_names(servers, database, tmp_path):
+    async with run.running(servers, database, tmp_path, copies=1) as made:
+        changing, *_ = made.world.programme(0)
+        await made.make([changing] * 15, 1_000)
+        report = made.report(5, 0)
+    assert report.findings == [], str(report)
+    assert report.kinds == {"policy activated": 15, "former policy activated": 15}
+    assert len({rows for answer in report.history.answers for rows in answer.rows if rows.startswith("revision")}) == 2
+    assert sum("history-abroad" in answer.rows for answer in report.history.answers) > 100, str(report)
+
+
+# --- one guard at a time ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Race:
+    """A change of this kind while somebody is asked about and the answer waits at a spot, some seconds more."""
+
+    kind: str
+    asked: str
+    spot: str = "commit"
+    longer: float = 0.0
+    deadline: float = 5.0
+    found: str = UNTRUE
+
+
+RACES = {
+    "revision": Race("person suspended", "h{}/us person"),
+    "until": Race("training expires", "h{}/trainee person", longer=0.2),
+    "deadline": Race("person suspended", "h{}/us person", "answer", DEADLINE + 1, DEADLINE, LATE),
+    "sponsor": Race("person suspended", "h{}/bot agent"),
+    "organization": Race("organization suspended", "h{}/us person"),
+    "key": Race("key revoked", "h{} by lost"),
+    "caller": Race("role ended", "h{} by demoted"),
+    "owner": Race("owner of a key suspended", "h{} by owner"),
+    "person": Race("screening of a person: a hit", "h{}/hit person"),
+    "agent": Race("agent suspended", "h{}/bot agent"),
+    "endpoint": Race("endpoint revoked", "h{}/old"),
+    "global": Race("kill switch model", "h{}/us person"),
+    "unknown person": Race("person registered", "h{0}/new{0} person"),
+    "unknown endpoint": Race("endpoint registered", "endpoint h{0}/new{0}"),
+}
+
+
+@pytest.fixture(scope="module")
+async def races(servers, server, template, tmp_path_factory) -> AsyncIterator[Run]:
+    """A programme of which one organization is for the broken guards and one for those that hold."""
+    folder = tmp_path_factory.mktemp("races")
+    with postgres.scratch(server, postgres.name_of(template)) as database:
+        async with run.running(servers, database, folder, copies=2, processes=1) as made:
+            yield made
+
+
+@asynccontextmanager
+async def racing(
+    servers: Servers, races: Run, folder: Path, deadline: float, broken: str | None = None
+) -> AsyncIterator[Process]:
+    process = await servers.start(races.world.service.database, folder, deadline=deadline, broken=broken)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+async def found(races: Run, process: Process, raced: Race, turn: int) -> list[str]:
+    """What is found when the change comes while the answer waits."""
+    made = Run(races.world, [*races.processes, process], races.clock, random.Random(turn))
+    episodes = chain.from_iterable(make(made.world, turn) for make in MAKERS)
+    change, *back = next(each.moves for each in episodes if each.moves[0].kind == raced.kind)
+    name = raced.asked.format(turn)
+    # What expires is on record before it is asked about.
+    expiring = await change.do() if raced.kind.endswith("expires") else None
+    async with process.holding(raced.spot):
+        asked = asyncio.create_task(made.ask(1, name))
+        await process.held(raced.spot)
+        await made.note(change, expiring or await change.do())
+        await asyncio.sleep(raced.longer)
+    await asked
+    await made.ask(1, name)
+    for move in back:
+        await made.move(move)
+    await made.ask(1, name)
+    return [finding.what for finding in made.report(raced.deadline, 0).findings]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_a_broken_guard_is_found(servers, races, tmp_path, broken):
+    raced = RACES[broken]
+    async with racing(servers, races, tmp_path, raced.deadline, broken) as process:
+        for _ in range(3):  # on a busy machine what expires may have done so before it was asked about
+            if wrong := await found(races, process, raced, 0):
+                break
+    assert raced.found in wrong
+
+
+@pytest.mark.parametrize("deadline", {raced.deadline for raced in RACES.values()})
+async def test_no_guard_that_holds_is_found(servers, races, tmp_path, deadline):
+    async with racing(servers, races, tmp_path, deadline) as process:
+        for raced in RACES.values():
+            if raced.deadline == deadline:
+                assert await found(races, process, raced, 1) == []
