@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from mythos_gate.errors import Invalid
 
 Shape = TypeVar("Shape", bound=BaseModel)
+UNSTORABLE = "must not hold U+0000 or a lone surrogate"
+UNSTORABLES = frozenset({"string_pattern_mismatch", "string_unicode"})
 LONG_NUMBER = re.compile(rb"[0-9]{16}")
 
 
@@ -90,7 +92,7 @@ def told(errors: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _told(error: Mapping[str, Any]) -> str:
-    place, what = list(error["loc"]), error["msg"].lower()
+    place, what = list(error["loc"]), UNSTORABLE if error["type"] in UNSTORABLES else error["msg"].lower()
     if error["type"] == "extra_forbidden":
         place, what = place[:-1], "one of the members is not known here: /openapi.json has those that are"
     return f"{'.'.join(str(part) for part in place)}: {what}".removeprefix(": ")

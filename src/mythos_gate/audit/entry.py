@@ -69,7 +69,14 @@ def _is_key(key: object) -> bool:
 
 def template(members: Mapping[str, Any], holes: Sequence[str]) -> tuple[str, ...]:
     """The canonical body, cut where the members named by `holes` (in sorted order) will stand."""
-    return tuple(canonical({**members, **dict.fromkeys(holes, HOLE)}).decode().split("\x00"))
+    _check(members)
+    return cut(members, holes)
+
+
+def cut(members: Mapping[str, Any], holes: Sequence[str]) -> tuple[str, ...]:
+    """The same of members that are in the profile as they are made: identifiers, texts and fragments."""
+    body = orjson.dumps({**members, **dict.fromkeys(holes, HOLE)}, option=orjson.OPT_SORT_KEYS)
+    return tuple(body.decode().split("\x00"))
 
 
 def fill(parts: Sequence[str], values: Sequence[str | int | None]) -> bytes:

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import orjson
 
-from mythos_gate.audit.entry import PLACE, RANDOM, VERSION, canonical, template, timestamp, uuid7
+from mythos_gate.audit.entry import PLACE, RANDOM, VERSION, canonical, cut, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
@@ -295,7 +295,7 @@ class Pdp:
             type="decision",
             at=answer.at,
             written=answer.written,
-            parts=template(self._members(judged, answer), PLACE),
+            parts=cut(self._members(judged, answer), PLACE),
             seen=judged.loaded.seen,
             keys=judged.loaded.keys,
             until=min(until, expires or facts.FAR, answer.at + LONGEST),
@@ -331,27 +331,26 @@ class Pdp:
 
     def _action(self, request: Request, loaded: Loaded) -> dict[str, Any]:
         grants, agent = loaded.records.grants, loaded.records.agent
-        capabilities = {code for grant in grants for code in grant.capabilities} | (agent.scopes if agent else set())
-        purposes = {code for grant in grants for code in grant.purposes}
+        capability, purpose = request.capability, request.purpose
+        is_known = any([capability in grant.capabilities for grant in grants]) or (agent and capability in agent.scopes)
         return {
-            "name": self._known(request.action, {"invoke"}),
-            "capability": self._known(request.capability, capabilities),
-            "purpose": self._known(request.purpose, purposes),
+            "name": self._known(request.action, request.action == "invoke"),
+            "capability": self._known(capability, is_known),
+            "purpose": self._known(purpose, any([purpose in grant.purposes for grant in grants])),
         }
 
     def _resource(self, request: Request, loaded: Loaded) -> dict[str, Any]:
         version = request.version
-        is_number = version is not None and VERSION_NUMBER.fullmatch(version) is not None
         return {
-            "type": self._known(request.resource_type, {"model"}),
-            "id": self._known(request.model, {request.model} if loaded.model_known else set()),
-            "version": version if is_number else self._known(version, set()),
+            "type": self._known(request.resource_type, request.resource_type == "model"),
+            "id": self._known(request.model, loaded.model_known),
+            "version": self._known(version, version is not None and VERSION_NUMBER.fullmatch(version)),
             "endpoint": loaded.endpoint_id,
         }
 
-    def _known(self, text: str | None, codes: Collection[str]) -> str | dict[str, str] | None:
+    def _known(self, text: str | None, is_known: object) -> str | dict[str, str] | None:
         """A code that is on record as it is; any other text only as its digest: it may say something of a person."""
-        return text if text is None or text in codes else {"digest": self._digest(text)}
+        return text if text is None or is_known else {"digest": self._digest(text)}
 
     def _digest(self, value: Any) -> str:
         return hmac.digest(self._digest_key, orjson.dumps(value, option=orjson.OPT_SORT_KEYS), "sha256").hex()

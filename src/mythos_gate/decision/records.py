@@ -14,7 +14,7 @@ from typing import Any
 from mythos_gate import revision
 from mythos_gate.authn.api_keys import STORED, Stored
 from mythos_gate.decision import facts, fill
-from mythos_gate.decision.fill import READ, SHAPES, Reference, Wanted
+from mythos_gate.decision.fill import READ, SHAPES, Wanted
 from mythos_gate.decision.library import Connection, Library
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.request import Request
@@ -129,6 +129,7 @@ class Cache:
             self._records.popitem(last=False)
 
 
+ALWAYS = frozenset({GLOBAL, EVERYTHING})
 NOUNS = (
     GLOBAL, "organization", "organization-name", "person", "person-name", "agent", "agent-name", "endpoint",
     "endpoint-name",
@@ -164,7 +165,7 @@ class Pip:
 
     def compose(self, key_id: str | None, request: Request, unknown: Collection[str] = ()) -> Loaded | None:
         """The same from memory alone; None if something is missing. `unknown`: keys that were looked up just now."""
-        keys = {GLOBAL, EVERYTHING}
+        keys = set(ALWAYS)
         try:
             stored = self._caller(key_id, keys, unknown)
             programme: Programme = self._caches[GLOBAL][GLOBAL]
@@ -287,6 +288,8 @@ class Pip:
         noun = key.partition(":")[0]
         if noun in self._caches:
             self._caches[noun].pop(key, None)
+        if key == GLOBAL:  # the kind of a grant's authority stands with the grant
+            self._caches["organization"].clear()
         for each in self._resting.pop(key, ()):
             self._stored.pop(each, None)
 
@@ -335,15 +338,15 @@ class Pip:
         return (identifier, endpoint) if endpoint else (None, None)
 
     def _identify(self, noun: str, text: str, keys: set[str]) -> str | None:
-        reference = Reference.parse(text)
-        if reference.organization is None or reference.external_id is None:
+        slug, slash, name = text.partition("/")
+        if not slash:
             return text
-        home = revision.key("organization-name", reference.organization)
+        home = f"organization-name:{slug}"
         organization = self._caches["organization-name"][home]
         if organization is None:
             keys.add(home)
             return None
-        return self._named(noun, organization, reference.external_id, keys)
+        return self._named(noun, organization, name, keys)
 
     def _named(self, noun: str, organization: str, name: str, keys: set[str]) -> str | None:
         """The id behind a name. One that is on record stays: then only a name that is not is a key."""
