@@ -25,6 +25,7 @@ from mythos_gate.api import (
     health,
     keys,
     log,
+    metadata,
     onboarding,
     ownership,
     people,
@@ -33,8 +34,10 @@ from mythos_gate.api import (
     proposals,
     resources,
     screenings,
+    search,
     standing,
     stops,
+    tokens,
 )
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit.log import Committer, HighWater
@@ -47,8 +50,9 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, evaluations, forward_auth, standing, attention, authorities, proposals, stops, people, assessments,
-    eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
+    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log,
+    health,
 )  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
@@ -89,6 +93,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
+    described = metadata.made(settings)
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
@@ -110,7 +115,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     )
     stack.push_async_callback(committer.close)
     permissions = Permissions(root() / "policies" / "admin.csv")
-    pdp = Pdp(pool, committer, permissions, clock, settings.origin, digest_key(settings), settings.deadline)
+    key = digest_key(settings)
+    pdp = Pdp(pool, committer, permissions, clock, settings.origin, key, settings.deadline)
     return Gate(
         settings=settings,
         pdp=pdp,
@@ -120,6 +126,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         permissions=permissions,
         log=committer,
         clock=clock,
+        tokens=tokens.Tokens(key),
+        metadata=described,
     )
 
 

@@ -129,17 +129,6 @@ async def explain(request: Request, gate: TheGate) -> Response:
     return answered(shown(answer))
 
 
-@router.get("/.well-known/authzen-configuration")
-async def metadata(gate: TheGate) -> dict[str, str]:
-    """AuthZEN metadata (section 9); every URL comes from the configuration."""
-    base = (gate.settings.public_url or f"http://{gate.settings.host}:{gate.settings.port}").rstrip("/")
-    return {
-        "policy_decision_point": base,
-        "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
-        "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
-    }
-
-
 def answered(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), headers=headers, media_type="application/json")
 
@@ -178,7 +167,7 @@ async def _read(request: Request, gate: Gate) -> Ask:
 
 def asked(request: Request, presented: api_keys.Presented, question: Evaluation, sent: dict[str, Any]) -> Ask:
     context, request_id = sent.get("context") or {}, request.headers.get("x-request-id")
-    return Ask(presented, question.request(), request.state.received, context, request_id)
+    return Ask(presented, question.request(), request.state.received, context, request_id, sent)
 
 
 def shown(answer: Answer) -> dict[str, Any]:

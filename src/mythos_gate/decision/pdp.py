@@ -8,7 +8,7 @@ import secrets
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
@@ -20,11 +20,12 @@ from mythos_gate.audit.entry import PLACE, VERSION, template, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision import eligibility, facts
+from mythos_gate.decision import eligibility, facts, search
 from mythos_gate.decision.eligibility import Eligibility
 from mythos_gate.decision.policy import BROKEN_GLASS, Decision, Policy, Reason
 from mythos_gate.decision.records import GUARD, Connection, Library, Loaded, load
 from mythos_gate.decision.request import Request
+from mythos_gate.decision.search import Found, Search
 from mythos_gate.errors import GateError, NotDecided, NotRecorded
 from mythos_gate.terms import AuthorityKind, Permission
 
@@ -40,13 +41,17 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request with who asks it, when it was received (monotonic seconds), and its context as sent."""
+    """A request with who asks it, when it was received (monotonic seconds), and its context as sent.
+
+    `entities` are those sent, with all their properties: a PDP of something else than models reads them.
+    """
 
     key: api_keys.Presented
     request: Request
     received: float
     context: Mapping[str, Any]
     request_id: str | None = None
+    entities: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,23 @@ class Pdp:
                 return await eligibility.of(
                     connection, self._library, people, self._clock.displacement, self._clock.wall
                 )
+
+    async def search(self, asked: Search) -> Found:
+        """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
+        deadline = asked.received + self._deadline
+        with _undecided():
+            async with asyncio.timeout_at(deadline), self._lists, _reading(self._pool) as connection:
+                for _ in range(TRIES):
+                    page = await search.page(
+                        connection, self._library, self._permissions, self._clock.displacement, self._clock.wall, asked
+                    )
+                    if not await connection.fetchval(GUARD, page.n, list(page.keys)):
+                        break
+                else:
+                    raise NotDecided("the records kept changing while they were searched")
+        if asyncio.get_running_loop().time() >= deadline:
+            raise NotDecided("the deadline passed before the search could be answered")
+        return page.found
 
     async def _in_time(self, ask: Ask, work: Callable[[Ask], Awaitable[T]]) -> T:
         try:
