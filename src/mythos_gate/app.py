@@ -51,8 +51,8 @@ from mythos_gate.settings import Settings, root
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
-    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log,
-    health,
+    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
+    log, health,
 )  # fmt: skip
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections

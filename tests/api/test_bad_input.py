@@ -15,7 +15,8 @@ from tests.api.test_resources import NEW, Rest
 from tests.service import PROGRAMME, question
 
 pytestmark = pytest.mark.anyio
-EVALUATIONS = {"access/v1/evaluation": question(), "v1/explain": question()}
+SEARCHES = [f"access/v1/search/{kind}" for kind in ("subject", "resource", "action")]
+EVALUATIONS = dict.fromkeys(["access/v1/evaluation", "v1/explain", *SEARCHES], question())
 # Of the routes that write, those that need a JSON body.
 BODIES = [route for route in WRITES if not route[1].endswith(("/import", "data-sets"))]
 
