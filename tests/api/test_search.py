@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from mythos_gate.api.tokens import Tokens
-from mythos_gate.decision import pdp
 from mythos_gate.decision import search as searching
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import callers
@@ -392,7 +391,7 @@ def between(monkeypatch):
                 assert not isinstance(answer, httpx.Response) or answer.is_success, answer.text
             return answered
 
-        monkeypatch.setattr(pdp.search, "page", page)
+        monkeypatch.setattr(searching, "page", page)
         return read
 
     return arrange
