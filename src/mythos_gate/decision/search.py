@@ -38,8 +38,15 @@ FROM revision r LEFT JOIN api_keys k ON k.id = $1 LEFT JOIN callers c ON c.id = 
 SUBJECTS = f"""
 SELECT s.id, o.slug || '/' || s.external_id AS name
 FROM {{table}} s JOIN organizations o ON o.id = s.organization_id
-WHERE s.id > $1 AND ($2::text[] IS NULL OR s.organization_id = ANY ($2))
-ORDER BY s.id LIMIT {CHUNK + 1}
+WHERE s.id > $1 ORDER BY s.id LIMIT {CHUNK + 1}
+"""  # noqa: S608
+# For whoever is confined to some organizations: a few of each, not one by one of all the others'.
+CONFINED = f"""
+SELECT s.id, o.slug || '/' || s.external_id AS name
+FROM organizations o CROSS JOIN LATERAL (
+  SELECT id, external_id FROM {{table}}
+  WHERE organization_id = o.id AND id > $1 ORDER BY id LIMIT {CHUNK + 1}) s
+WHERE o.id = ANY ($2) ORDER BY s.id LIMIT {CHUNK + 1}
 """  # noqa: S608
 TABLES = {"person": "people", "agent": "agents"}
 MODELS = f"SELECT id FROM models WHERE id > $1 AND ($2::text[] IS NULL OR id = ANY ($2)) ORDER BY id LIMIT {CHUNK + 1}"  # noqa: S608
@@ -216,8 +223,9 @@ async def _candidates(connection: Connection, search: Search, opening: asyncpg.R
         return [_Candidate(ACTION, ACTION, uses)] if after < ACTION else []
     if request.subject_type not in TABLES:
         return []
-    statement = SUBJECTS.format(table=TABLES[request.subject_type])
-    rows = await connection.fetch(statement, after, opening["organizations"])
+    confined = opening["organizations"]
+    statement = (SUBJECTS if confined is None else CONFINED).format(table=TABLES[request.subject_type])
+    rows = await connection.fetch(statement, *(each for each in (after, confined) if each is not None))
     return [_Candidate(row["id"], row["name"], (replace(request, subject_id=row["id"]),)) for row in rows]
 
 
