@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
+from pydantic import StrictBool
 
 from mythos_gate.api import authzen, body
 from mythos_gate.api.authzen import PROBLEMS, Action, Context, Evaluation, Part, Resource, Subject
@@ -33,6 +34,7 @@ class Semantic(StrEnum):
 
 class Options(Part):
     evaluations_semantic: Semantic = Semantic.EXECUTE_ALL
+    explain: StrictBool = False  # say why, beside each decision
 
 
 class Item(Part):
@@ -60,6 +62,7 @@ class Sent(Part):
 async def evaluations(request: Request, gate: TheGate) -> Response:
     """Each item is a recorded decision; without items the request is one question, answered as such.
 
+    Items say why, as the answer to one question does, if `options.explain` is true.
     An item that cannot be read is `decision: false` with the error. If one cannot be decided or recorded, there is no
     answer to any (503). The ids of the decisions are in `X-Decision-IDs`, `-` for what could not be read.
     """
@@ -88,7 +91,7 @@ async def evaluations(request: Request, gate: TheGate) -> Response:
             if _allows(answers[-1]) is last:
                 break
     ids = ",".join(str(each.id) if isinstance(each, Answer) else "-" for each in answers)
-    shown = [_shown(each) if isinstance(each, Answer) else each for each in answers]
+    shown = [_shown(each, wanted.options) if isinstance(each, Answer) else each for each in answers]
     return authzen.answered({"evaluations": shown}, {"X-Decision-IDs": ids})
 
 
@@ -126,8 +129,10 @@ def _allows(answer: Answer | dict[str, Any]) -> bool:
     return isinstance(answer, Answer) and answer.decision.allowed
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: Answer, options: Options) -> dict[str, Any]:
     """The same question is answered with the same bytes: ids and times are elsewhere."""
     shown = authzen.shown(answer)
+    if not options.explain:
+        return {"decision": shown["decision"]}
     context = {name: value for name, value in shown["context"].items() if name not in {"id", "evaluated_at"}}
     return {"decision": shown["decision"], "context": context}
