@@ -30,6 +30,7 @@ from mythos_gate.api import (
     health,
     keys,
     log,
+    metadata,
     onboarding,
     ownership,
     people,
@@ -38,8 +39,10 @@ from mythos_gate.api import (
     proposals,
     resources,
     screenings,
+    search,
     standing,
     stops,
+    tokens,
 )
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit.log import Committer, HighWater
@@ -55,8 +58,9 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, evaluations, forward_auth, standing, attention, authorities, proposals, stops, people, assessments,
-    eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
+    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
+    log, health,
 )  # fmt: skip
 HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": evaluations.evaluated}
 PDP_CONNECTIONS = 8
@@ -102,6 +106,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
+    described = metadata.made(settings)
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
@@ -121,8 +126,9 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
     permissions = Permissions(root() / "policies" / "admin.csv")
+    key = digest_key(settings)
     pip = Pip(known, Library(), clock.wall, settings.cache)
-    pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, digest_key(settings), settings.deadline)
+    pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, key, settings.deadline)
     return Gate(
         settings=settings,
         pdp=pdp,
@@ -132,6 +138,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         permissions=permissions,
         log=committer,
         clock=clock,
+        tokens=tokens.Tokens(key),
+        metadata=described,
     )
 
 

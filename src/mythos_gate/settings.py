@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     digest_key: SecretStr | None = None
     origin: str = "mythos-gate.local/log"
     public_url: str | None = None
+    metadata_key: Path | None = None  # a private Ed25519 key that signs the metadata
     host: str = "127.0.0.1"
     port: int = 8321
     deadline: float = Field(5.0, gt=0)  # seconds from a request's receipt to its answer

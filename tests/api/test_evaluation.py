@@ -517,23 +517,6 @@ async def test_a_path_that_is_nearly_right_is_404(service, path):
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-async def test_metadata_names_the_public_address(service, tmp_path):
-    async with Service.running(service.database, tmp_path / "second", public_url="https://gate.example/") as public:
-        answer = await public.client.get("/.well-known/authzen-configuration")
-    assert answer.json()["access_evaluation_endpoint"] == "https://gate.example/access/v1/evaluation"
-
-
-async def test_metadata_comes_from_the_configuration(service):
-    answer = await service.client.get("/.well-known/authzen-configuration", headers={"Host": "evil.example"})
-    configured = service.gate.settings
-    base = f"http://{configured.host}:{configured.port}"
-    assert answer.json() == {
-        "policy_decision_point": base,
-        "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
-        "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
-    }
-
-
 async def test_the_openapi_document_describes_the_question(service):
     document = (await service.client.get("/openapi.json")).json()
     schema = document["paths"]["/access/v1/evaluation"]["post"]["requestBody"]["content"]["application/json"]["schema"]

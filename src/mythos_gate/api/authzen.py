@@ -140,17 +140,6 @@ async def explain(request: Request, gate: TheGate) -> Response:
     return Reply(orjson.dumps(shown(answer))).response()
 
 
-@router.get("/.well-known/authzen-configuration")
-async def metadata(gate: TheGate) -> dict[str, str]:
-    """AuthZEN metadata (section 9); every URL comes from the configuration."""
-    base = (gate.settings.public_url or f"http://{gate.settings.host}:{gate.settings.port}").rstrip("/")
-    return {
-        "policy_decision_point": base,
-        "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
-        "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
-    }
-
-
 async def evaluate(gate: Gate, asks: Sequence[Ask]) -> list[Answer]:
     """Between two evaluations seats may be claimed: the second then decides with the seat held."""
     results = await gate.pdp.evaluate(asks)
@@ -204,7 +193,7 @@ def read(incoming: Incoming, presented: api_keys.Presented, sent: Any) -> Ask:
     """One question, from its members. `Invalid`."""
     question = body.shaped(Evaluation, sent)
     context = sent.get("context") or {}
-    return Ask(presented, question.request(), incoming.received, context, incoming.request_id)
+    return Ask(presented, question.request(), incoming.received, context, incoming.request_id, sent)
 
 
 def shown(answer: Answer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import StrictBool
 
 from mythos_gate.api import authzen, body
 from mythos_gate.api.authzen import PROBLEMS, Action, Context, Part, Resource, Subject
@@ -33,6 +34,7 @@ class Semantic(StrEnum):
 
 class Options(Part):
     evaluations_semantic: Semantic = Semantic.EXECUTE_ALL
+    explain: StrictBool = False  # say why, beside each decision
 
 
 class Item(Part):
@@ -60,6 +62,7 @@ class Sent(Part):
 async def evaluations(request: Request, gate: TheGate) -> Response:
     """Each item is a recorded decision; without items the request is one question, answered as such.
 
+    Items say why, as the answer to one question does, if `options.explain` is true.
     An item that cannot be read is `decision: false` with the error. If one cannot be decided or recorded, there is no
     answer to any (503). The ids of the decisions are in `X-Decision-IDs`, `-` for what could not be read.
     """
@@ -79,7 +82,7 @@ async def evaluated(gate: Gate, incoming: Incoming) -> Reply:
     items = [_read(incoming, presented, _merged(item, sent)) for item in wanted.evaluations]
     answers = await _answers(gate, items, wanted.options.evaluations_semantic)
     ids = ",".join(each.id if isinstance(each, Answer) else "-" for each in answers)
-    shown = [_shown(each) if isinstance(each, Answer) else each for each in answers]
+    shown = [_shown(each, wanted.options) if isinstance(each, Answer) else each for each in answers]
     return Reply(orjson.dumps({"evaluations": shown}), ((b"x-decision-ids", ids.encode()),))
 
 
@@ -119,8 +122,10 @@ def _allows(answer: Answer | Unread) -> bool:
     return isinstance(answer, Answer) and answer.told.decision.allowed
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: Answer, options: Options) -> dict[str, Any]:
     """The same question is answered with the same bytes: ids and times are elsewhere."""
     shown = authzen.shown(answer)
+    if not options.explain:
+        return {"decision": shown["decision"]}
     context = {name: value for name, value in shown["context"].items() if name not in {"id", "evaluated_at"}}
     return {"decision": shown["decision"], "context": context}

@@ -8,7 +8,7 @@ import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -20,12 +20,13 @@ from mythos_gate.audit.entry import PLACE, RANDOM, VERSION, canonical, cut, time
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision import eligibility, facts
+from mythos_gate.decision import eligibility, facts, search
 from mythos_gate.decision.eligibility import Eligibility
 from mythos_gate.decision.library import Connection
 from mythos_gate.decision.policy import BROKEN_GLASS, REMEMBERED, Decision, Policy, Reason
 from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
+from mythos_gate.decision.search import Found, Search
 from mythos_gate.errors import GateError, NotAuthenticated, NotDecided, NotPermitted, NotRecorded
 from mythos_gate.revision import Known
 from mythos_gate.terms import FACTS, AuthorityKind, Permission
@@ -43,13 +44,17 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 @dataclass(slots=True)
 class Ask:
-    """A request with who asks it, when it was received (monotonic seconds), and its context as sent."""
+    """A request with who asks it, when it was received (monotonic seconds), and its context as sent.
+
+    `entities` are those sent, with all their properties: a PDP of something else than models reads them.
+    """
 
     key: api_keys.Presented
     request: Request
     received: float
     context: Mapping[str, Any]
     request_id: str | None = None
+    entities: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +232,23 @@ class Pdp:
         """Hear of all changes so far: what is decided after this rests on a later snapshot. `NotDecided`."""
         async with _reading(self._pool, deadline) as connection:
             await self._pip.refresh(connection)
+
+    async def search(self, asked: Search) -> Found:
+        """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
+        deadline = asked.received + self._deadline
+        with _undecided():
+            async with self._lists, _reading(self._pool, deadline) as connection:
+                for _ in range(TRIES):
+                    pip = self._fresh()
+                    page = await search.page(connection, pip, self._permissions, asked)
+                    await pip.refresh(connection)
+                    if pip.known.stands(page.seen, page.keys):
+                        break
+                else:
+                    raise NotDecided("the records kept changing while they were searched")
+        if asyncio.get_running_loop().time() >= deadline:
+            raise NotDecided("the deadline passed before the search could be answered")
+        return page.found
 
     def _fresh(self) -> Pip:
         """One that holds nothing, for what is read in a snapshot of its own."""
