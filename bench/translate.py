@@ -4,12 +4,13 @@ Every peer is given the fact vector that the gate derives. A row that denies win
 break-glass is active rows that it may pass over do not count: that is all there is to translate.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from mythos_gate.decision.policy import Row
 from mythos_gate.terms import FACTS
 
-KIND, ACTION, ROLE = "model", "invoke", "subject"
+KIND, ACTION = "model", "invoke"
 
 
 def cells(row: Row) -> list[tuple[str, list[str]]]:
@@ -25,8 +26,12 @@ def _quoted(values: Iterable[str]) -> str:
 
 
 def cerbos(rows: Sequence[Row]) -> str:
-    """A resource policy with a rule for each row. The facts are the resource's attributes."""
-    rules = "".join(_cerbos_rule(row) for row in rows)
+    """A resource policy with a rule for each tier: one for each row costs it half as much again.
+
+    The facts are the resource's attributes.
+    """
+    tiers = itertools.groupby(rows, key=lambda row: (row.tier, row.effect))
+    rules = "".join(_cerbos_rule(tier, effect, found) for (tier, effect), found in tiers)
     return f"""apiVersion: api.cerbos.dev/v1
 resourcePolicy:
   resource: {KIND}
@@ -35,21 +40,25 @@ resourcePolicy:
 {rules}"""
 
 
-def _cerbos_rule(row: Row) -> str:
-    conditions = [_cel(fact, values) for fact, values in cells(row)]
-    if row.bypassable:
-        conditions.append('R.attr.break_glass != "active"')
-    return f"""    - name: {row.row}
+def _cerbos_rule(tier: str, effect: str, rows: Iterable[Row]) -> str:
+    return f"""    - name: {tier}
       actions: ["{ACTION}"]
-      effect: EFFECT_{row.effect.upper()}
+      effect: EFFECT_{effect.upper()}
       roles: ["*"]
       condition:
         match:
-          expr: '{" && ".join(conditions)}'
+          expr: '{" || ".join(f"({_cel(row)})" for row in rows)}'
 """
 
 
-def _cel(fact: str, values: Sequence[str]) -> str:
+def _cel(row: Row) -> str:
+    conditions = [_cel_cell(fact, values) for fact, values in cells(row)]
+    if row.bypassable:
+        conditions.append('R.attr.break_glass != "active"')
+    return " && ".join(conditions)
+
+
+def _cel_cell(fact: str, values: Sequence[str]) -> str:
     if len(values) == 1:
         return f'R.attr.{fact} == "{values[0]}"'
     return f"R.attr.{fact} in [{_quoted(values)}]"
