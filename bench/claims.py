@@ -60,7 +60,7 @@ async def measure(
 async def _beside(
     gate: Gate, target: load.Target, bodies: Path, seconds: float, number: int
 ) -> tuple[float, dict[str, float]]:
-    command = [sys.executable, "-m", "bench.pace", gate.url, bodies, str(RATE), str(seconds)]
+    command = [sys.executable, "-m", "bench.pace", gate.url, str(bodies), str(RATE), str(seconds)]
     environment = {**os.environ, "BENCH_KEY": gate.keys.gateway, "PYTHONPATH": f"{root() / 'src'}:{root()}"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as pacing:
         measured = await asyncio.to_thread(load.run, target, CONNECTIONS, seconds, number)

@@ -17,7 +17,7 @@ class Uncounted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """Somebody asked in some way. `roots`: the processes whose CPU counts. `database`: where its entries are counted."""
+    """Somebody asked in some way. `roots`: whose CPU counts. `database`: where its entries are counted."""
 
     what: str
     who: str

@@ -110,7 +110,7 @@ async def fill(registry: Registry, folder: Path, *, seats: bool) -> None:
 
     With `seats` it is a programme in use; without, what an import makes of it. `keep` writes the past.
     """
-    await _activate(registry)
+    await activate(registry)
     files = list(generate.kinds(folder, imports.KINDS))
     for kind, path in files:
         if kind not in COPIED:
@@ -120,7 +120,7 @@ async def fill(registry: Registry, folder: Path, *, seats: bool) -> None:
         await _copy(change, [each for each in files if each[0] in COPIED], seats=seats)
 
 
-async def _activate(registry: Registry) -> None:
+async def activate(registry: Registry) -> None:
     files = read_files(root() / "policies")
     async with registry.change("policy_activated", ACTOR) as change:
         await policies.activate(change, Policy(files).sha256, files)
@@ -176,29 +176,29 @@ async def _staged(connection: AsyncConnection[Any], kind: str, path: Path) -> No
 
 
 async def keep(url: str) -> None:
-    """Write the first version of each copied row into the history, over two connections; each key is built once."""
-    tables_left = deque(FILLED)
+    """Write the first version of each copied row into the history, over two connections."""
+    left = deque(FILLED)
 
     async def work() -> None:
-        async with await AsyncConnection.connect(url) as connection:
+        async with await AsyncConnection.connect(url, autocommit=True) as connection:
             await connection.execute("SET maintenance_work_mem = '512MB'")
-            while tables_left:
-                await _kept(connection, tables_left.popleft())
-                await connection.commit()
+            while left:
+                await _kept(connection, left.popleft())
 
     await asyncio.gather(work(), work())
 
 
 async def _kept(connection: AsyncConnection[Any], table: str) -> None:
-    query = (
-        b"SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'"
-    )
-    found = await (await connection.execute(query, [f"{table}_history"])).fetchone()
-    assert found is not None
+    """Without the indexes, which VACUUM FULL then builds: it trusts what is there, where a new key would be compared
+    with every row, in a hundred times the time. Only a superuser may do this; the embedded Postgres's owner is one.
+    """
     columns = ", ".join(tables.metadata.tables[table].c.keys())
-    await connection.execute(
-        f"ALTER TABLE {table}_history DROP CONSTRAINT {found[0]};"
-        f"INSERT INTO {table}_history ({columns}, valid)"
-        f" SELECT {columns}, tstzrange(clock_timestamp(), NULL) FROM {table};"
-        f"ALTER TABLE {table}_history ADD CONSTRAINT {found[0]} {found[1]}".encode()
-    )
+    ready = f"UPDATE pg_index SET indisready = {{}} WHERE indrelid = '{table}_history'::regclass"
+    async with connection.transaction():
+        await connection.execute(ready.format("false").encode())
+        await connection.execute(
+            f"INSERT INTO {table}_history ({columns}, valid)"
+            f" SELECT {columns}, tstzrange(clock_timestamp(), NULL) FROM {table}".encode()
+        )
+        await connection.execute(ready.format("true").encode())
+    await connection.execute(f"VACUUM FULL {table}_history".encode())

@@ -54,14 +54,14 @@ audit:
   file: {{path: {folder}/decisions.log}}
 telemetry: {{disabled: true}}
 """)
-    command = [program, "server", f"--config={settings}", "--log-level=error"]
+    command = [str(program), "server", f"--config={settings}", "--log-level=error"]
     with processes.running(command, folder / "printed.log", {}) as pid:
         yield _ready(f"http://127.0.0.1:{port}", "/_cerbos/health", pid)
 
 
 @contextmanager
 def echo(size: int, workers: int, port: int, folder: Path) -> Iterator[Peer]:
-    """uvicorn as the gate runs it, answering each request with `size` bytes."""
+    """A bare uvicorn, run as the gate runs it, answering each request with `size` bytes."""
     command = [sys.executable, "-m", "uvicorn", "bench.echo:app", "--port", str(port), "--workers", str(workers)]
     quiet = [
         "--loop",

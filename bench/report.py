@@ -42,8 +42,8 @@ class Report:
             "inprocess_vs_cedarpy": inside["cedarpy"] / inside["ours"],
             "inprocess_vs_regorus": inside["regorus"] / inside["ours"],
             "inprocess_vs_regorus_compiled": inside["regorus_compiled"] / inside["ours"],
-            "cpu_1m_vs_30k": million and million.cpu / gate.cpu,
-            "seat_claims_cost": self.claims and self.claims.cost,
+            "cpu_1m_vs_30k": million.cpu / gate.cpu if million else None,
+            "seat_claims_cost": self.claims.cost if self.claims else None,
         }
 
 

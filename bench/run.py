@@ -1,13 +1,10 @@
 """One run, from an empty state folder to the figures."""
 
-import asyncio
 import shutil
 import statistics
-import subprocess
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -79,9 +76,10 @@ async def run(plan: Plan, state: Path, cerbos: Path, say: "Say") -> report.Repor
     with _postgres(state) as (owner, postmaster):
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(_served(plan, plan.size, owner, postmaster, scratch, "gate", say))
-            large = plan.large and await stack.enter_async_context(
-                _served(plan, plan.large, owner, postmaster, scratch, "large", say)
-            )
+            large = None
+            if plan.large:
+                made = _served(plan, plan.large, owner, postmaster, scratch, "large", say)
+                large = await stack.enter_async_context(made)
             rows = Policy(read_files(root() / "policies")).rows
             rival = stack.enter_context(peers.cerbos(cerbos, rows, PORTS["cerbos"], scratch / "cerbos"))
             size = await _answer_size(served)
@@ -209,11 +207,9 @@ async def _check(rival: peers.Peer, distinct: Sequence[Answered]) -> None:
 
 async def _answer_size(served: Served) -> int:
     """Bytes of the gate's answers, in the mean of a hundred."""
-    sizes = []
     async with Connection(served.gate.url, served.gate.keys.gateway) as connection:
-        for each in served.asked[:100]:
-            sizes.append(len((await connection.post(EVALUATION, each.body))[2]))
-    return round(statistics.mean(sizes))
+        answers = [await connection.post(EVALUATION, each.body) for each in served.asked[:100]]
+    return round(statistics.mean(len(content) for _, _, content in answers))
 
 
 async def _cold(plan: Plan, served: Served) -> dict[str, float]:

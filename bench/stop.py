@@ -76,4 +76,4 @@ if __name__ == "__main__":
     if len(sys.argv) not in {4, 5} or "127.0.0.1" not in sys.argv[1]:
         sys.exit(__doc__)
     for beside in (0, int(sys.argv[4])) if len(sys.argv) == 5 else (0,):
-        asyncio.run(main(*sys.argv[1:4], beside))
+        asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], beside))

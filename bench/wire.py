@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 
@@ -17,11 +16,11 @@ class Connection:
         self._port = split.port or 80
         self._key = f"Authorization: Bearer {key}\r\n" if key else ""
 
-    async def __aenter__(self) -> "Connection":
+    async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         return self
 
-    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._writer.close()
 
     async def post(self, path: str, body: Any) -> tuple[int, dict[str, str], bytes]:
