@@ -35,7 +35,7 @@ def main() -> None:
     processes.confine()
     found = asyncio.run(run(PLANS[given.size], Path(given.state), given.cerbos.resolve(), Say()))
     report.save(found, given.output)
-    report.show(found, Console())
+    report.show(found, Console(width=max(110, Console().width)))
 
 
 if __name__ == "__main__":

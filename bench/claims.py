@@ -16,7 +16,6 @@ from bench import load
 from bench.gate import Answered, Gate, free_seats
 from mythos_gate.settings import root
 
-RATE = 500
 CONNECTIONS = 64
 
 
@@ -35,10 +34,10 @@ class Claims:
 
 
 async def measure(
-    gate: Gate, target: load.Target, claimants: Sequence[Answered], seconds: float, rounds: int
+    gate: Gate, target: load.Target, claimants: Sequence[Answered], rate: int, seconds: int, rounds: int
 ) -> Claims:
-    """In turns: people who claim a seat at their question, and the same people holding it, at the same rate."""
-    people = [each.question for each in claimants[: round(RATE * seconds)]]
+    """In turns: people who claim a seat at their question, and the same people holding it, so many a second."""
+    people = [each.question for each in claimants[: rate * seconds]]
     bodies = load.write(target.bodies.with_name("claimants.jsonl"), (each.body for each in people))
     without, beside, rates, late = [], [], [], []
     for number in range(rounds):
@@ -46,21 +45,21 @@ async def measure(
             if claiming:
                 await free_seats(gate.database, [each.id for each in people])
             before = len(holders(gate.database))
-            rate, pace = await _beside(gate, target, bodies, seconds, number)
+            measured, pace = await _beside(gate, target, bodies, rate, seconds, number)
             claimed = len(holders(gate.database)) - before
             if claiming:
-                beside.append(rate)
+                beside.append(measured)
                 rates.append(claimed / seconds)
                 late.append(pace["late"])
             else:
-                without.append(rate)
+                without.append(measured)
     return Claims(statistics.median(without), statistics.median(beside), statistics.median(rates), max(late))
 
 
 async def _beside(
-    gate: Gate, target: load.Target, bodies: Path, seconds: float, number: int
+    gate: Gate, target: load.Target, bodies: Path, rate: int, seconds: int, number: int
 ) -> tuple[float, dict[str, float]]:
-    command = [sys.executable, "-m", "bench.pace", gate.url, str(bodies), str(RATE), str(seconds)]
+    command = [sys.executable, "-m", "bench.pace", gate.url, str(bodies), str(rate), str(seconds)]
     environment = {**os.environ, "BENCH_KEY": gate.keys.gateway, "PYTHONPATH": f"{root() / 'src'}:{root()}"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as pacing:
         measured = await asyncio.to_thread(load.run, target, CONNECTIONS, seconds, number)

@@ -130,7 +130,7 @@ PEERS = {"cedarpy": cedarpy, "regorus": regorus, "regorus_compiled": regorus_com
 
 
 def measure(prepared: Sequence[Prepared], answered: Sequence[Answered], rounds: int) -> dict[str, float]:
-    """Microseconds a decision, by name: the median of some rounds, in which all take turns.
+    """Microseconds of CPU a decision, by name: the median of some rounds, in which all take turns.
 
     ValueError if one of them answers otherwise than the gate did.
     """
@@ -154,7 +154,7 @@ def measure(prepared: Sequence[Prepared], answered: Sequence[Answered], rounds: 
 
 
 def _microseconds(decide: Decide, asked: Sequence[Any]) -> float:
-    begun = time.perf_counter()
+    begun = time.process_time()
     for each in asked:
         decide(each)
-    return (time.perf_counter() - begun) / len(asked) * 1e6
+    return (time.process_time() - begun) / len(asked) * 1e6

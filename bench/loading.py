@@ -189,8 +189,10 @@ async def keep(url: str) -> None:
 
 
 async def _kept(connection: AsyncConnection[Any], table: str) -> None:
-    """Without the indexes, which VACUUM FULL then builds: it trusts what is there, where a new key would be compared
-    with every row, in a hundred times the time. Only a superuser may do this; the embedded Postgres's owner is one.
+    """Fill the history without its indexes, which VACUUM FULL then builds: it trusts what is there.
+
+    A new key would be compared with every row, in twenty times the time. Only a superuser may switch an index off; the
+    embedded Postgres's owner is one.
     """
     columns = ", ".join(tables.metadata.tables[table].c.keys())
     ready = f"UPDATE pg_index SET indisready = {{}} WHERE indrelid = '{table}_history'::regclass"

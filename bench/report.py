@@ -22,7 +22,7 @@ class Report:
     size: str
     figures: Sequence[Figures]
     inprocess: Mapping[str, float]
-    claims: Claims | None
+    claims: Claims
     other: Mapping[str, float]
     outcomes: Counter[str]
     versions: Mapping[str, str]
@@ -31,7 +31,7 @@ class Report:
         """Each above 1 in the gate's favour, except where the name says what is lost."""
         found = {(each.what, each.who, each.connections): each for each in self.figures}
         gate, cerbos, echo = (found["single", who, 64] for who in ("gate", "cerbos", "echo"))
-        many, others = found["batch", "gate", 16], found["batch", "cerbos", 16]
+        many, others = found["batch", "gate", 4], found["batch", "cerbos", 4]
         million = found.get(("single", "gate, 1,000,000 people", 64))
         inside = self.inprocess
         return {
@@ -43,7 +43,7 @@ class Report:
             "inprocess_vs_regorus": inside["regorus"] / inside["ours"],
             "inprocess_vs_regorus_compiled": inside["regorus_compiled"] / inside["ours"],
             "cpu_1m_vs_30k": million.cpu / gate.cpu if million else None,
-            "seat_claims_cost": self.claims.cost if self.claims else None,
+            "seat_claims_cost": self.claims.cost,
         }
 
 
@@ -53,7 +53,7 @@ def save(report: Report, path: Path) -> None:
         "ratios": _rounded(report.ratios()),
         "rows": [_rounded(asdict(each)) for each in report.figures],
         "inprocess_us": _rounded(report.inprocess),
-        "seat_claims": report.claims and _rounded(asdict(report.claims)),
+        "seat_claims": _rounded(asdict(report.claims)),
         "other": _rounded(report.other),
         "outcomes": dict(report.outcomes.most_common()),
         "versions": dict(report.versions),
@@ -68,9 +68,8 @@ def show(report: Report, console: Console) -> None:
     console.print(f"Mix: {mix}.", highlight=False)
     told = "   ".join(f"{name} {_short(value)}" for name, value in report.other.items())
     console.print(told, highlight=False)
-    if report.claims:
-        told = f"{report.claims.rate:.0f} seat claims a second cost the others {report.claims.cost:.1%}"
-        console.print(f"{told}; the latest was {report.claims.late:.1f} s late.", highlight=False)
+    told = f"{report.claims.rate:.0f} seat claims a second cost the others {report.claims.cost:.1%}"
+    console.print(f"{told}; the latest was {report.claims.late:.1f} s late.", highlight=False)
 
 
 def _figures(figures: Sequence[Figures]) -> Table:

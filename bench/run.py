@@ -23,13 +23,17 @@ from mythos_gate.settings import root
 from mythos_gate.terms import FACTS
 
 PORTS = {"gate": 18321, "large": 18322, "cerbos": 18323, "echo": 18324}
-SINGLE, MANY = (16, 64), 16  # connections
+SINGLE, MANY = (16, 64), 4  # connections
 STOPS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`people` and `agents` make the working set; `cold` are asked once; the rest of the people may claim seats."""
+    """`people` and `agents` make the working set; `cold` are asked about once; `claimants` claim seats.
+
+    `claims` are so many a second; `inprocess` questions are asked in process. Each measurement takes so many `seconds`,
+    in so many `rounds`.
+    """
 
     name: str
     size: Size
@@ -37,6 +41,7 @@ class Plan:
     agents: int
     cold: int
     claimants: int
+    claims: int
     inprocess: int
     seconds: float
     rounds: int
@@ -47,9 +52,9 @@ SMALL = Size(300, 30_000)
 PLANS = {
     plan.name: plan
     for plan in (
-        Plan("tiny", Size(12, 900), 400, 100, 50, 400, 100, 1, 1),
-        Plan("small", SMALL, 16_000, 4_000, 1_000, 10_000, 4_000, 4, 3),
-        Plan("full", SMALL, 16_000, 4_000, 1_000, 10_000, 4_000, 8, 5, Size(300, 1_000_000)),
+        Plan("tiny", Size(12, 900), 400, 100, 50, 400, 25, 100, 2, 1),
+        Plan("small", SMALL, 16_000, 4_000, 1_000, 10_000, 500, 4_000, 4, 3),
+        Plan("full", SMALL, 16_000, 4_000, 1_000, 10_000, 500, 4_000, 8, 5, Size(300, 1_000_000)),
     )
 }
 
@@ -227,16 +232,15 @@ async def _cold(plan: Plan, served: Served) -> dict[str, float]:
     return medians
 
 
-async def _claims(plan: Plan, served: Served) -> claims.Claims | None:
+async def _claims(plan: Plan, served: Served) -> claims.Claims:
     """By people outside the working set whose questions are allowed under a capped grant."""
     people = questions.of_people(served.gate.database, plan.claimants, plan.people + plan.cold)
     answered = [each for each in await gate.census(served.gate, people) if each.allowed]
     holding = claims.holders(served.gate.database)
     claimants = [each for each in answered if each.question.id in holding]
-    seconds = min(plan.seconds, len(claimants) / claims.RATE)
-    if seconds < 1:
-        return None
-    return await claims.measure(served.gate, served.single(64, "gate").target, claimants, int(seconds), plan.rounds)
+    seconds = int(min(plan.seconds, len(claimants) / plan.claims))
+    target = served.single(64, "gate").target
+    return await claims.measure(served.gate, target, claimants, plan.claims, seconds, plan.rounds)
 
 
 async def _stops(served: Served) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How fast a stop acts: `python -m bench.stop URL KEY SECOND [PEOPLE]` against a running demo, loopback only.
+"""How fast a stop acts: `python bench/stop.py URL KEY SECOND [PEOPLE]` against a running demo, loopback only.
 
 From the officer's call, and from its answer, to the first denied answer; each stop is lifted again by SECOND, another
 officer's key. With PEOPLE, a list of so many people is imported beside it.

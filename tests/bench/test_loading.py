@@ -41,7 +41,7 @@ def contents(url: str, base: datetime) -> dict[str, Counter[Any]]:
     with psycopg.connect(url, row_factory=dict_row) as connection:
         names: dict[str, str] = {}
         for query in NAMES.values():
-            names |= {tuple(row.values())[0]: tuple(row.values())[1] for row in connection.execute(query)}
+            names |= dict(tuple(row.values()) for row in connection.execute(query))
 
         def plain(value: Any) -> Any:
             if isinstance(value, datetime):
