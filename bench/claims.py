@@ -21,11 +21,12 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """`cost`: the share of throughput lost. `rate`: claims that were made in a second; `late` in seconds."""
+    """`cost`: the share of throughput lost. `rate`: claims made in a second; `late` in seconds."""
 
     rate_without: float
     rate_with: float
     rate: float
+    refused: int
     late: float
 
     @property
@@ -39,7 +40,7 @@ async def measure(
     """In turns: people who claim a seat at their question, and the same people holding it, so many a second."""
     people = [each.question for each in claimants[: rate * seconds]]
     bodies = load.write(target.bodies.with_name("claimants.jsonl"), (each.body for each in people))
-    without, beside, rates, late = [], [], [], []
+    without, beside, rates, paces = [], [], [], []
     for number in range(rounds):
         for claiming in (True, False):
             if claiming:
@@ -50,10 +51,11 @@ async def measure(
             if claiming:
                 beside.append(measured)
                 rates.append(claimed / seconds)
-                late.append(pace["late"])
+                paces.append(pace)
             else:
                 without.append(measured)
-    return Claims(statistics.median(without), statistics.median(beside), statistics.median(rates), max(late))
+    refused, late = sum(each["refused"] for each in paces), max(each["late"] for each in paces)
+    return Claims(statistics.median(without), statistics.median(beside), statistics.median(rates), round(refused), late)
 
 
 async def _beside(

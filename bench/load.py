@@ -56,9 +56,14 @@ def run(target: Target, connections: int, seconds: float, start: int = 0) -> Loa
         "BENCH_START": str(start),
         **({"BENCH_KEY": target.key} if target.key else {}),
     }
-    command = ["wrk", f"-t{THREADS}", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(WALK), target.url]
+    command = ["wrk", f"-t{THREADS}", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
     done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True, timeout=seconds + 60
+        [*command, "-s", str(WALK), target.url],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 60,
     )
     seen = json.loads(done.stdout.rstrip().rpartition("\n")[2])
     if seen["refused"] or seen["broken"] or not seen["requests"]:

@@ -69,7 +69,8 @@ def show(report: Report, console: Console) -> None:
     told = "   ".join(f"{name} {_short(value)}" for name, value in report.other.items())
     console.print(told, highlight=False)
     told = f"{report.claims.rate:.0f} seat claims a second cost the others {report.claims.cost:.1%}"
-    console.print(f"{told}; the latest was {report.claims.late:.1f} s late.", highlight=False)
+    late = f"{report.claims.refused} were refused, the latest was {report.claims.late:.1f} s late"
+    console.print(f"{told}; {late}.", highlight=False)
 
 
 def _figures(figures: Sequence[Figures]) -> Table:
