@@ -1,7 +1,7 @@
 """Asks at a steady rate, whatever the answers take: `python -m bench.pace URL BODIES RATE SECONDS`, key in BENCH_KEY.
 
-A process of its own, so that its work is nobody else's. Prints how many were asked and not answered, and how late the
-latest answer was.
+A process of its own, so that its work is nobody else's. Prints how many were asked, how many of them were refused,
+and how late the latest answer was. What cannot be asked in time is left.
 """
 
 import asyncio
@@ -21,20 +21,22 @@ async def paced(url: str, bodies: list[str], rate: float, seconds: float) -> dic
     count = min(len(bodies), round(rate * seconds))
     queue = iter(range(count))
     begun = time.perf_counter()
-    late, refused = 0.0, 0
+    asked, refused, late = 0, 0, 0.0
 
     async def work() -> None:
-        nonlocal late, refused
+        nonlocal asked, refused, late
         async with Connection(url, os.environ["BENCH_KEY"]) as connection:
             for number in queue:
                 due = begun + number / rate
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                if time.perf_counter() > begun + seconds:
+                    return
                 status, _, _ = await connection.post(EVALUATION, json.loads(bodies[number]))
-                refused += status != 200
+                asked, refused = asked + 1, refused + (status != 200)
                 late = max(late, time.perf_counter() - due)
 
     await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
-    return {"asked": count, "refused": refused, "late": late}
+    return {"asked": asked, "refused": refused, "late": late}
 
 
 if __name__ == "__main__":
