@@ -108,7 +108,8 @@ def single(answered: Answered) -> dict[str, Any]:
 def many(answered: Sequence[Answered]) -> dict[str, Any]:
     """A batch of Cerbos's own has one principal and many resources: the principal is the gateway, which asks for all.
 
-    So each subject with its facts is a resource; its AuthZEN batch, which has many subjects, takes twice as long.
+    So each subject with its facts is a resource. Its AuthZEN batch, with a subject for each, decides for one after the
+    other.
     """
     return {
         "principal": {"id": "gateway", "roles": ["gateway"]},
