@@ -32,7 +32,7 @@ class Report:
         found = {(each.what, each.who, each.connections): each for each in self.figures}
         gate, cerbos, echo = (found["single", who, 64] for who in ("gate", "cerbos", "echo"))
         many, others = found["batch", "gate", 4], found["batch", "cerbos", 4]
-        million = found.get(("single", "gate, 1,000,000 people", 64))
+        million = found.get(("single", "gate, 1m", 64))
         inside = self.inprocess
         return {
             "single_vs_cerbos": gate.requests_per_second / cerbos.requests_per_second,

@@ -184,7 +184,7 @@ def _entrants(
             Entrant("single", "echo", _to(bare, "/", served.bodies), connections, bare.roots),
         ]
     if large:
-        entrants.append(large.single(64, "gate, 1,000,000 people"))
+        entrants.append(large.single(64, "gate, 1m"))
     target = load.Target(f"{served.gate.url}{EVALUATIONS}", own, served.gate.keys.gateway)
     return [
         *entrants,
