@@ -1,12 +1,10 @@
 """In one process: records in cache, facts, policy; no HTTP, no log. Beside it cedarpy and regorus, given the facts."""
 
-import asyncio
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from bench import translate
@@ -17,50 +15,52 @@ from mythos_gate.api.authzen import Evaluation
 from mythos_gate.app import wall_clock
 from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
-from mythos_gate.decision import facts, records
-from mythos_gate.decision.policy import Policy, Row
+from mythos_gate.decision import facts
+from mythos_gate.decision.library import Library
+from mythos_gate.decision.policy import Row
+from mythos_gate.decision.records import Pip
 from mythos_gate.decision.request import Request
+from mythos_gate.revision import Known
 
+CHUNK = 100  # questions read at once
 UNREMEMBERED = 200  # questions: a stock Casbin is slow
 Decide: TypeAlias = Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request and what is on record for it, as the caches hold it."""
+    """A request, who asks it, and the caches that hold what is on record for it."""
 
+    pip: Pip
+    key: str
     request: Request
-    records: facts.Records
-    now: datetime
-    policy: Policy
 
 
 def ours(prepared: Prepared) -> bool:
     """What the hot path does between the request and the log: all of the gate that is compared here."""
-    derived = facts.derive(prepared.records, prepared.request, prepared.now)
-    return prepared.policy.decide(derived.vector).allowed
+    loaded = prepared.pip.compose(prepared.key, prepared.request)
+    assert loaded is not None
+    derived = facts.derive(loaded.records, prepared.request, loaded.now)
+    return loaded.policy.decide(derived.vector).allowed
 
 
 def unremembered(prepared: Prepared) -> bool:
     """The same by a stock Casbin enforcer for each answer."""
-    derived = facts.derive(prepared.records, prepared.request, prepared.now)
-    return prepared.policy._decide(derived.vector).allowed  # noqa: SLF001  the path without its memory
+    loaded = prepared.pip.compose(prepared.key, prepared.request)
+    assert loaded is not None
+    derived = facts.derive(loaded.records, prepared.request, loaded.now)
+    return loaded.policy._decide(derived.vector).allowed  # noqa: SLF001  the path without its memory
 
 
 async def prepare(gate: Gate, questions: Sequence[Question]) -> list[Prepared]:
     key = api_keys.parse(gate.keys.gateway)
-    library = records.Library()
+    pip = Pip(Known(), Library(), wall_clock)
     pool = await db.pool(gate.database, DbRole.SERVICE, 4)
-    few = asyncio.Semaphore(4)
-
-    async def load(question: Question) -> Prepared:
-        request = Evaluation.model_validate(question.body).request()
-        async with few, pool.acquire() as connection:
-            loaded = await records.load(connection, library, key.id, request, timedelta(), wall_clock)
-        return Prepared(request, loaded.records, loaded.now, loaded.policy)
-
+    requests = [Evaluation.model_validate(question.body).request() for question in questions]
     try:
-        return list(await asyncio.gather(*map(load, questions)))
+        for start in range(0, len(requests), CHUNK):
+            await pip.load(pool.acquire, key.id, requests[start : start + CHUNK])
+        return [Prepared(pip, key.id, request) for request in requests]
     finally:
         await pool.close()
 
