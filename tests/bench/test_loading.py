@@ -15,7 +15,7 @@ from bench import loading
 from mythos_gate import db, generate, tables
 from mythos_gate.registry import imports
 from mythos_gate.registry.change import Registry
-from tests.conftest import _name, _scratch
+from tests import postgres
 
 LOG = {"log_entries", "revision", "revision_stamps", "touched"}
 # Random, or of the moment of the load.
@@ -67,7 +67,10 @@ def objects(url: str) -> Counter[Any]:
 async def test_what_is_copied_is_what_an_import_makes(server: str, template: str, tmp_path: Path):
     folder = tmp_path / "programme"
     generate.write(folder, 12, 300, 5)
-    with _scratch(server, _name(template)) as imported, _scratch(server, _name(template)) as copied:
+    with (
+        postgres.scratch(server, postgres.name_of(template)) as imported,
+        postgres.scratch(server, postgres.name_of(template)) as copied,
+    ):
         bases = []
         for url in (imported, copied):
             bases.append(datetime.now(UTC))

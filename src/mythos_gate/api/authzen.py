@@ -200,10 +200,11 @@ def shown(answer: Answer) -> dict[str, Any]:
     """The answer as this caller may see it."""
     context: dict[str, Any] = {
         "id": answer.id,
+        "outcome": answer.told.outcome,
         "evaluated_at": answer.written,
         "policy_revision": answer.policy_revision,
-        **answer.told.shown,
+        "reason_user": answer.told.user,
     }
     if answer.explained:
-        context["reason_admin"] = answer.told.explained
+        context["reason_admin"] = answer.told.admin
     return {"decision": answer.told.decision.allowed, "context": context}

@@ -61,16 +61,16 @@ class Ask:
 class Told:
     """What is the same for everybody whose facts are the same: the decision, and how it is told.
 
-    `logged`: members of the entry. `shown` and `explained`: members of the answer's context, for everybody and for
-    those who may see facts, rows and all codes.
+    `logged`: members of the entry. `user` and `admin`: the reasons for everybody, and for those who may see facts, rows
+    and all codes.
     """
 
     decision: Decision
     reason: Reason
     outcome: str
     logged: Mapping[str, orjson.Fragment | str]
-    shown: Mapping[str, orjson.Fragment | str]
-    explained: orjson.Fragment
+    user: orjson.Fragment
+    admin: orjson.Fragment
 
     @classmethod
     def of(cls, policy: Policy, values: tuple[str, ...]) -> "Told":
@@ -94,7 +94,7 @@ class Told:
             reason,
             outcome,
             {**logged, "reasons": orjson.Fragment(canonical(decision.codes)), "outcome": outcome},
-            {"outcome": outcome, "reason_user": orjson.Fragment(orjson.dumps(user))},
+            orjson.Fragment(orjson.dumps(user)),
             orjson.Fragment(orjson.dumps(admin)),
         )
 
