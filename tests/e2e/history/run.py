@@ -15,10 +15,11 @@ from typing import Any, TypeAlias
 import orjson
 import psycopg
 
+from tests.e2e.history.changes import Changes, Episode, Move
 from tests.e2e.history.checker import REVISION, Answer, Change, Checker, Finding, History, Rows, Stop
 from tests.e2e.history.client import Connection, Process, Reply, Servers
 from tests.e2e.history.office import Office, Times
-from tests.e2e.history.world import HIDES, Episode, Move, Question, World
+from tests.e2e.history.world import HIDES, Question, World
 from tests.service import Service
 
 OFFICERS = 4
@@ -440,5 +441,5 @@ async def history(
     """Make one, and check it."""
     async with running(servers, database, folder, copies=copies, deadline=deadline, delay=delay, broken=broken) as run:
         run.askers, begun = askers, time.monotonic()
-        await run.make(run.world.episodes(changes, run.rng), answers, stop_every)
+        await run.make(Changes(run.world).episodes(changes, run.rng), answers, stop_every)
         return run.report(deadline, time.monotonic() - begun)
