@@ -14,7 +14,7 @@ from tests import postgres
 from tests.service import Service
 
 # What an operator has set is for the service, not for its tests.
-for setting in [name for name in os.environ if name.startswith("MYTHOS_GATE_")]:
+for setting in [name for name in os.environ if name.startswith("MYTHOS_GATE_") and name != "MYTHOS_GATE_SHARED"]:
     del os.environ[setting]
 # A busy machine is no failure.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -18,6 +18,7 @@ from mythos_gate.api.deps import Gate
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, Policy
 from mythos_gate.registry import callers, imports, jurisdictions, policies
+from mythos_gate.revision import EVERYTHING
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Role
 
@@ -151,10 +152,17 @@ class Service:
         return await self.client.get(path, headers=self.authorization(role))
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """As the owner."""
+        """As the owner. What changes a record here bypasses its triggers: the service is made to forget it."""
         with psycopg.connect(self.database, autocommit=True) as owner:
             cursor = owner.execute(statement, values)
-            return list(cursor.fetchall()) if cursor.description else []
+            if cursor.description:
+                return list(cursor.fetchall())
+        self.forget()
+        return []
+
+    def forget(self) -> None:
+        """What the process holds of the records."""
+        self.gate.pdp._pip._drop(EVERYTHING)
 
     async def entries(self) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []

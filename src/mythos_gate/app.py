@@ -1,5 +1,7 @@
 """The service: its parts put together."""
 
+import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -8,6 +10,8 @@ from datetime import UTC, datetime
 
 from fastapi import FastAPI
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mythos_gate import db
 from mythos_gate.api import (
@@ -22,9 +26,11 @@ from mythos_gate.api import (
     eligibility,
     evaluations,
     forward_auth,
+    front,
     health,
     keys,
     log,
+    metadata,
     onboarding,
     ownership,
     people,
@@ -33,25 +39,35 @@ from mythos_gate.api import (
     proposals,
     resources,
     screenings,
+    search,
     standing,
     stops,
+    tokens,
 )
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
+from mythos_gate.decision.library import Library
 from mythos_gate.decision.pdp import Clock, Pdp
+from mythos_gate.decision.records import Pip
 from mythos_gate.errors import Misconfigured
 from mythos_gate.registry.change import Registry
+from mythos_gate.revision import Known
 from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, evaluations, forward_auth, standing, attention, authorities, proposals, stops, people, assessments,
-    eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources, log, health,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
+    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
+    log, health,
 )  # fmt: skip
+HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": evaluations.evaluated}
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
+PRUNE_EVERY = 600.0  # seconds
+
+logger = logging.getLogger(__name__)
 
 
 def wall_clock() -> datetime:
@@ -84,11 +100,13 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     document.install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
+    app.add_middleware(front.Front, state=app.state, routes=HOT)
     app.add_middleware(edge.Edge, body_limit=settings.body_limit, import_limit=settings.import_limit)
     return app
 
 
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
+    described = metadata.made(settings)
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
@@ -102,15 +120,15 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
-    committer = Committer(
-        connect=lambda: db.connect(urls[DbRole.SERVICE], DbRole.SERVICE),
-        origin=settings.origin,
-        high_water=HighWater(db.state(settings) / "writers"),
-        displacement=clock.displacement,
-    )
+    known = Known(clock.displacement)
+    committer = _committer(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
+    pruning = asyncio.create_task(_prune(registry))
+    stack.callback(pruning.cancel)
     permissions = Permissions(root() / "policies" / "admin.csv")
-    pdp = Pdp(pool, committer, permissions, clock, settings.origin, digest_key(settings), settings.deadline)
+    key = digest_key(settings)
+    pip = Pip(known, Library(), clock.wall, settings.cache)
+    pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, key, settings.deadline)
     return Gate(
         settings=settings,
         pdp=pdp,
@@ -120,7 +138,29 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         permissions=permissions,
         log=committer,
         clock=clock,
+        tokens=tokens.Tokens(key),
+        metadata=described,
     )
+
+
+def _committer(settings: Settings, url: str, known: Known) -> Committer:
+    return Committer(
+        connect=lambda: db.connect(url, DbRole.SERVICE),
+        origin=settings.origin,
+        high_water=HighWater(db.state(settings) / "writers"),
+        known=known,
+    )
+
+
+async def _prune(registry: AsyncEngine) -> None:
+    """Keep the list of touched keys short: processes that lag behind do not read it (`revision.GUARD`)."""
+    while True:
+        await asyncio.sleep(PRUNE_EVERY)
+        try:
+            async with registry.begin() as connection:
+                await connection.execute(text("SELECT prune_touched()"))
+        except (SQLAlchemyError, OSError):
+            logger.exception("the list of touched keys could not be pruned")
 
 
 def digest_key(settings: Settings) -> bytes:

@@ -1,6 +1,10 @@
-"""The revision: which keys a decision rests on, and the bump that ends every administrative transaction."""
+"""The revision: which keys a decision rests on, what a process knows of it, and the bump that ends a change."""
 
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -13,6 +17,105 @@ from mythos_gate.tables import revision_stamps
 
 GLOBAL = "global"  # models, authorities, stops, directives, policy, data sets, switches
 EVERYTHING = "*"  # what a transaction that touched more than 1,000 keys counts as
+# Of the keys touched last a process remembers so many: what is under way longer than they last is done again.
+REMEMBERED = 20_000
+
+# The first part of every statement of the PDP: the revision, the time, and the keys touched since what the process
+# knows ($2 with its stamp $3), all of one snapshot, and the clock read once. Who is far behind, or knows of a change
+# that is not in this database (restored, or failed over to a standby without it), knows nothing.
+GUARD = """
+guard AS MATERIALIZED (
+  SELECT r.n, clock_timestamp() + $1::interval AS at,
+    (SELECT s.stamp FROM revision_stamps s WHERE s.n = r.n) AS stamp,
+    CASE WHEN r.n = $2::bigint AND known.stands THEN '{}'
+         WHEN r.n - $2::bigint < 5000 AND known.stands THEN ARRAY(SELECT DISTINCT t.key FROM touched t WHERE t.n > $2)
+         ELSE ARRAY['*'] END AS touched
+  FROM revision r,
+    (SELECT EXISTS (SELECT FROM revision_stamps s WHERE s.n = $2 AND s.stamp = $3::uuid) AS stands) AS known
+)"""
+
+
+class Seen(NamedTuple):
+    """A snapshot: the revision's number, and how often this process has had to forget everything before."""
+
+    epoch: int
+    n: int
+
+
+class Sent(NamedTuple):
+    """What a process knew when it sent a statement, and when that was (monotonic, in seconds)."""
+
+    seen: Seen
+    at: float
+
+
+class Known:
+    """What this process knows of the revision and of the database's clock, from the last answers that it had.
+
+    `drop` is told of every touched key, `*` for all: whoever holds a record under that key lets go of it. Nothing in
+    here waits, so that what is composed without waiting either is of one snapshot.
+    """
+
+    def __init__(self, displacement: timedelta = timedelta()) -> None:
+        self.displacement = displacement
+        self.seen = Seen(0, -1)
+        self.drop: Callable[[str], None] = lambda _key: None
+        self._stamp: UUID | None = None
+        self._touched: OrderedDict[str, int] = OrderedDict()
+        self._floor = -1  # of what was touched up to here, not all is remembered
+        self._clock: tuple[datetime, float, float] | None = None
+
+    def asks(self) -> tuple[timedelta, int, UUID | None]:
+        """The first three values of a statement that begins with GUARD."""
+        return self.displacement, self.seen.n, self._stamp
+
+    def sends(self) -> Sent:
+        return Sent(self.seen, time.monotonic())
+
+    def hear(self, sent: Sent, answer: Any) -> Seen | None:
+        """Take in a guard's row. What it snapped, or None if that is of no use any more: then ask again."""
+        if sent.seen.epoch != self.seen.epoch:
+            return None
+        self._clock = (answer["at"], sent.at, time.monotonic())
+        if EVERYTHING in answer["touched"]:
+            self._forget(answer)
+        elif answer["n"] > self.seen.n:
+            self._advance(answer)
+        return Seen(self.seen.epoch, answer["n"])
+
+    def stands(self, seen: Seen, keys: Collection[str]) -> bool:
+        """Whether none of the keys was touched between that snapshot and what is known now."""
+        if seen == self.seen:
+            return True
+        if seen.epoch != self.seen.epoch or seen.n < self._floor:
+            return False
+        touched = self._touched
+        return not any(touched.get(key, -1) > seen.n for key in keys)
+
+    def now(self) -> tuple[datetime, datetime]:
+        """The earliest and the latest that the database's clock can show now."""
+        if self._clock is None:
+            raise LookupError("nothing was heard of the database yet")
+        at, sent, heard = self._clock
+        now = time.monotonic()
+        return at + timedelta(seconds=now - heard), at + timedelta(seconds=now - sent)
+
+    def _forget(self, answer: Any) -> None:
+        self.seen = Seen(self.seen.epoch + 1, answer["n"])
+        self._stamp = answer["stamp"]
+        self._touched.clear()
+        self._floor = answer["n"]
+        self.drop(EVERYTHING)
+
+    def _advance(self, answer: Any) -> None:
+        self.seen = Seen(self.seen.epoch, answer["n"])
+        self._stamp = answer["stamp"]
+        for key in answer["touched"]:
+            self._touched[key] = answer["n"]
+            self._touched.move_to_end(key)
+            self.drop(key)
+        while len(self._touched) > REMEMBERED:
+            self._floor = self._touched.popitem(last=False)[1]
 
 
 def key(noun: str, identifier: str) -> str:

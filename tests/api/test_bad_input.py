@@ -15,7 +15,8 @@ from tests.api.test_resources import NEW, Rest
 from tests.service import PROGRAMME, question
 
 pytestmark = pytest.mark.anyio
-EVALUATIONS = {"access/v1/evaluation": question(), "v1/explain": question()}
+SEARCHES = [f"access/v1/search/{kind}" for kind in ("subject", "resource", "action")]
+EVALUATIONS = dict.fromkeys(["access/v1/evaluation", "v1/explain", *SEARCHES], question())
 # Of the routes that write, those that need a JSON body.
 BODIES = [route for route in WRITES if not route[1].endswith(("/import", "data-sets"))]
 
@@ -142,15 +143,16 @@ async def test_the_hot_routes_refuse_every_spoiled_body(service, path):
         answer = await service.client.post(f"/{path}", content=body, headers=headers)
         assert answer.status_code == 400, (name, answer.text)
         is_told(answer)
-    for broken in (
-        question() | {"subject": "acme/us"},
-        question() | {"subject": {"type": "person"}},
-        question() | {"action": {"name": 7}},
-        question() | {"context": []},
-        question("acme/us\x00"),
-        question() | {"resource": {"type": "model", "id": "x" * 257}},
+    for broken, searched in (
+        (question() | {"subject": "acme/us"}, None),
+        (question() | {"subject": {"type": "person"}}, "subject"),
+        (question() | {"action": {"name": 7}}, "action"),
+        (question() | {"context": []}, None),
+        (question("acme/us\x00"), "subject"),
+        (question() | {"resource": {"type": "model", "id": "x" * 257}}, "resource"),
     ):
-        is_told(await service.client.post(f"/{path}", json=broken, headers=headers))
+        if path != f"access/v1/search/{searched}":  # there it is what is looked for
+            is_told(await service.client.post(f"/{path}", json=broken, headers=headers))
     large = json.dumps(question())[:-1] + f', "zz": "{"x" * 10_000_000}"}}'
     is_told(await service.client.post(f"/{path}", content=large, headers=headers), (413,))
     assert left(service) == before

@@ -2,8 +2,6 @@
 
 import pytest
 
-from mythos_gate.audit.log import Committer
-from mythos_gate.errors import NotRecorded
 from mythos_gate.terms import Role
 from tests.service import PROGRAMME, question
 
@@ -29,7 +27,7 @@ async def decided(service, items, semantic=None, **more):
 
 async def test_every_item_is_decided_in_order_and_recorded(service):
     items = [US, NOBODY, {"context": question(endpoint=None)["context"]}, {}]
-    answer = await ask(service, question() | {"evaluations": items})
+    answer = await ask(service, question() | {"evaluations": items, "options": {"explain": True}})
     shown = answer.json()["evaluations"]
     assert [item["decision"] for item in shown] == [True, False, False, True]
     alone = [(await service.ask(question() | item)).json()["context"] for item in items]
@@ -108,6 +106,7 @@ async def test_without_items_it_is_one_question(service, more):
     [
         ({"options": {"evaluations_semantic": "some"}}, "options.evaluations_semantic"),
         ({"options": []}, "options"),
+        ({"options": {"explain": "yes"}}, "options.explain"),
         ({"evaluations": {}}, "evaluations"),
         ({"evaluations": "all"}, "evaluations"),
         ({"evaluations": [US] * 101}, "evaluations: more than 100"),
@@ -121,9 +120,40 @@ async def test_what_is_wrong_with_the_whole_is_a_400(service, members, told):
     assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == before
 
 
-async def test_the_same_is_answered_with_the_same_bytes(service):
-    answers = [await ask(service, question() | {"evaluations": [US, NOBODY, 3]}) for _ in range(3)]
+@pytest.mark.parametrize("explain", [True, False])
+async def test_the_same_is_answered_with_the_same_bytes(service, explain):
+    members = question() | {"evaluations": [US, NOBODY, 3], "options": {"explain": explain}}
+    answers = [await ask(service, members) for _ in range(3)]
     assert len({answer.content for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"options": {}}, {"options": {"explain": False}}], ids=str)
+async def test_an_item_is_its_decision_alone_unless_it_shall_be_explained(service, options):
+    answer = await ask(service, question() | {"evaluations": [US, NOBODY]} | options)
+    assert answer.json() == {"evaluations": [{"decision": True}, {"decision": False}]}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_other_methods_reach_no_decision(service, method):
+    answer = await service.client.request(method, PATH, headers=service.authorization(Role.COMPLIANCE))
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(("members", "status"), [({"evaluations": [US, 3]}, 200), ({"evaluations": 3}, 400), ({}, 400)])
+async def test_the_request_id_comes_back_on_errors_too(service, members, status):
+    headers = {"X-Request-ID": "r-1"}
+    answer = await service.client.post(PATH, json=members, headers=headers | service.authorization(Role.COMPLIANCE))
+    assert (answer.status_code, answer.headers["x-request-id"]) == (status, "r-1")
+    answer = await service.client.post(PATH, json=members, headers=headers)
+    assert (answer.status_code, answer.headers["x-request-id"]) == (401, "r-1")
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_unknown_members_are_ignored(service):
+    more = {"colour": ["red", None]}
+    item = {name: US["subject"] | more if name == "subject" else value for name, value in (US | more).items()}
+    answer = await ask(service, question() | {"evaluations": [item], "options": more} | more)
+    assert answer.json() == {"evaluations": [{"decision": True}]}
 
 
 async def test_a_hundred_whole_questions_are_answered_and_each_has_its_entry(service):
@@ -146,17 +176,12 @@ async def test_a_hundred_new_people_get_their_seats_in_one_request(service):
     assert service.sql("SELECT count(*) FROM seats") == [(100,)]
 
 
-async def test_what_one_item_cannot_record_is_answered_for_none(service, monkeypatch):
+async def test_what_one_item_cannot_record_is_answered_for_none(service):
     await ask(service, question() | {"evaluations": [US]})  # the seat is held
-    real, done = Committer.commit, []
-
-    async def commit(self, entry):
-        done.append(entry)
-        if len(done) == 2:
-            raise NotRecorded("the second could not be recorded")
-        return await real(self, entry)
-
-    monkeypatch.setattr(Committer, "commit", commit)
+    service.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE disk_full; END'")
+    service.sql(
+        "CREATE TRIGGER refuse BEFORE INSERT ON log_entries FOR EACH ROW WHEN (mod(NEW.n, 3) = 0) EXECUTE FUNCTION refuse()"
+    )
     answer = await ask(service, question() | {"evaluations": [US, US, US]}, 503)
     assert "evaluations" not in answer.json()
 

@@ -10,11 +10,10 @@ from tests.api.test_data_sets import embargo
 from tests.api.test_resources import CHANGES, NEW, Rest
 from tests.api.test_routes import declared
 from tests.service import question
-from tests.test_conventions import PUBLIC, _routes
+from tests.test_conventions import DECIDING, PUBLIC, _routes
 
 pytestmark = pytest.mark.anyio
 # A decision's entry may come with that of a seat (tests/api/test_evaluation.py); a dry run has none.
-DECIDING = {"/access/v1/evaluation", "/access/v1/evaluations", "/forward-auth", "/v1/explain"}
 ANY = {"If-Match": "*"}
 
 
@@ -250,9 +249,9 @@ BY_TWO = {
 
 def routes():
     return {
-        (method, re.sub(r":path}", "}", route.path)): declared(route)
+        (method, path): declared(route)
         for route in _routes()
-        if route.path not in PUBLIC
+        if (path := re.sub(r":path}", "}", route.path)) not in PUBLIC
         for method in route.methods or ()
     }
 

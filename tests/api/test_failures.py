@@ -50,6 +50,7 @@ async def test_records_that_cannot_be_read(service):
 
 
 async def test_a_pool_that_gives_no_connection(service):
+    service.forget()
     await service.gate.pdp._pool.close()
     await refused(service, "not-decided")
 
@@ -88,6 +89,7 @@ async def test_records_that_cannot_be_evaluated(service, monkeypatch):
 
 async def test_a_policy_that_cannot_decide(service, monkeypatch):
     monkeypatch.setattr(Policy, "decide", lambda *_: 1 / 0)
+    service.gate.pdp._told.cache_clear()
     await refused(service, "not-decided")
 
 
@@ -167,8 +169,8 @@ async def test_a_deadline_that_passes_after_the_entry(service, monkeypatch):
     clock = asyncio.get_running_loop().time
     real = Committer.commit
 
-    async def commit_and_sleep(self, entry):
-        committed = await real(self, entry)
+    async def commit_and_sleep(self, *arguments):
+        committed = await real(self, *arguments)
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + 60)
         return committed
 
@@ -197,7 +199,7 @@ async def test_a_stored_policy_that_was_altered_is_refused(service):
     service.sql(
         "ALTER TABLE policy_revisions DISABLE TRIGGER ALL; UPDATE policy_revisions SET files = jsonb_set(files, '{access.csv}', to_jsonb(replace(files->>'access.csv', 'deny,HOLD', 'deny,DENY')))"
     )
-    service.gate.pdp._library._policies.clear()
+    service.gate.pdp._pip.library._policies.clear()
     await refused(service, "not-decided")
 
 
@@ -205,7 +207,7 @@ async def test_a_data_set_that_was_altered_is_refused(service):
     service.sql(
         "ALTER TABLE jurisdictions DISABLE TRIGGER ALL; UPDATE jurisdictions SET groups = '{}' WHERE code = 'IR'"
     )
-    service.gate.pdp._library._data_sets.clear()
+    service.gate.pdp._pip.library._data_sets.clear()
     await refused(service, "not-decided")
 
 
@@ -283,12 +285,12 @@ def between(monkeypatch):
         real = Committer.commit
         done: list[int] = []
 
-        async def commit(self, entry):
+        async def commit(self, *arguments):
             if not done:
                 done.append(1)
                 await action()
                 done.append(2)
-            return await real(self, entry)
+            return await real(self, *arguments)
 
         monkeypatch.setattr(Committer, "commit", commit)
         arranged.append(done)
@@ -419,15 +421,15 @@ async def test_a_caller_whose_role_ends_in_between_is_403(service, between):
 
 
 async def test_an_entry_waits_no_longer_than_its_callers_key_is_good(service, monkeypatch):
-    expires = service.now.replace(microsecond=0) + timedelta(seconds=60)
+    expires = service.now.replace(microsecond=0) + timedelta(seconds=3)
     async with service.gate.registry.change("key_created", "test") as change:
         key = await callers.create_key(change, "short-lived", [Role.GATEWAY], service=True, expires_at=expires)
     waited = []
     real = Committer.commit
 
-    async def commit(self, entry):
-        waited.append(entry.until)
-        return await real(self, entry)
+    async def commit(self, *arguments):
+        waited.append(arguments[0][0].until)
+        return await real(self, *arguments)
 
     monkeypatch.setattr(Committer, "commit", commit)
     assert (await service.ask(question(), Authorization=f"Bearer {key.text}")).status_code == 200
@@ -471,10 +473,10 @@ async def test_an_unrelated_change_in_between_does_not_matter(service, between):
 async def test_records_that_never_stop_changing_end_in_503(service, monkeypatch):
     real = Committer.commit
 
-    async def commit(self, entry):
+    async def commit(self, *arguments):
         async with service.gate.registry.change("touched", "test") as change:
             await change.connection.execute(text("UPDATE organizations SET name = name || '.' WHERE slug = 'acme'"))
-        return await real(self, entry)
+        return await real(self, *arguments)
 
     monkeypatch.setattr(Committer, "commit", commit)
     assert (await service.ask(question())).status_code == 503

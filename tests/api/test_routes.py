@@ -6,12 +6,13 @@ import pytest
 
 from mythos_gate.terms import Permission, Role
 from tests.service import question
-from tests.test_conventions import PUBLIC, _routes
+from tests.test_conventions import PUBLIC, SEARCHES, _routes
 
 pytestmark = pytest.mark.anyio
 DECIDING = {
     "/access/v1/evaluation": Permission.EVALUATE,
     "/access/v1/evaluations": Permission.EVALUATE,
+    **dict.fromkeys(SEARCHES, Permission.EVALUATE),
     "/forward-auth": Permission.EVALUATE,
     "/v1/explain": Permission.EXPLAIN,
 }
@@ -20,6 +21,9 @@ ROUTES = {
     Permission.EVALUATE: [
         "POST /access/v1/evaluation",
         "POST /access/v1/evaluations",
+        "POST /access/v1/search/action",
+        "POST /access/v1/search/resource",
+        "POST /access/v1/search/subject",
         "GET /forward-auth",
     ],
     Permission.EXPLAIN: [
@@ -178,9 +182,9 @@ def routes(service):
     document = service.app.openapi()["paths"]
     documented = {(method.upper(), path) for path, methods in document.items() for method in methods}
     known = {
-        (method, re.sub(r":path}", "}", route.path)): declared(route)
+        (method, path): declared(route)
         for route in _routes()
-        if route.path not in PUBLIC
+        if (path := re.sub(r":path}", "}", route.path)) not in PUBLIC
         for method in route.methods or ()
     }
     assert len(known) > 50

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from mythos_gate import db, revision
-from mythos_gate.audit.entry import PLACE, leaf_hash, template, uuid7
+from mythos_gate.audit.entry import PLACE, leaf_hash, template, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, HighWater, Prepared, _Session
 from mythos_gate.db import DbRole
 from mythos_gate.errors import NotRecorded
@@ -21,11 +21,26 @@ FAR = datetime(2999, 1, 1, tzinfo=UTC)
 EVER = frozenset({revision.EVERYTHING, revision.GLOBAL})
 
 
-def prepared(known=0, keys=(), until=FAR, **members):
+def prepared(committer, keys=(), until=FAR, **members):
+    """An entry that rests on what the committer's process knows now."""
     now = datetime.now(UTC)
     identifier = uuid7(now, secrets.token_bytes(10))
-    body = {"v": 1, "type": "decision", "id": str(identifier), **members}
-    return Prepared(identifier, "decision", now, template(body, PLACE), known, EVER | set(keys), until)
+    body = {"v": 1, "type": "decision", "id": identifier, **members}
+    return Prepared(
+        identifier,
+        "decision",
+        now,
+        timestamp(now),
+        template(body, PLACE),
+        committer._known.seen,
+        EVER | set(keys),
+        until,
+    )
+
+
+async def commit(committer, entry):
+    (outcome,) = await committer.commit([entry])
+    return outcome
 
 
 @asynccontextmanager
@@ -33,11 +48,21 @@ async def committing(database, folder, connect=None):
     async def plain():
         return await db.connect(database, DbRole.SERVICE)
 
-    committer = Committer(connect or plain, "test.example/log", HighWater(folder))
+    known = revision.Known()
+    await heard(database, known)
+    committer = Committer(connect or plain, "test.example/log", HighWater(folder), known)
     try:
         yield committer
     finally:
         await committer.close()
+
+
+async def heard(database, known):
+    """Let the process hear of all changes so far."""
+    owner = await asyncpg.connect(database)
+    sent = known.sends()
+    known.hear(sent, await owner.fetchrow(f"WITH {revision.GUARD} SELECT * FROM guard", *known.asks()))
+    await owner.close()
 
 
 async def written(database):
@@ -75,6 +100,7 @@ async def touch(database, *keys):
     """What an administrative change of these keys leaves behind."""
     owner = await asyncpg.connect(database)
     n = await owner.fetchval("UPDATE revision SET n = n + 1 RETURNING n")
+    await owner.execute("INSERT INTO revision_stamps (n) VALUES ($1)", n)
     await owner.executemany("INSERT INTO touched (xid, key, n) VALUES ('0', $1, $2)", [(key, n) for key in keys])
     await owner.close()
     return n
@@ -82,7 +108,7 @@ async def touch(database, *keys):
 
 async def test_many_entries_at_once_make_one_unbroken_chain(database, tmp_path):
     async with committing(database, tmp_path) as committer:
-        outcomes = await asyncio.gather(*(committer.commit(prepared(i=i)) for i in range(200)))
+        outcomes = await asyncio.gather(*(commit(committer, prepared(committer, i=i)) for i in range(200)))
     assert outcomes == [Committed.YES] * 200
     rows = await written(database)
     assert len(rows) == 201  # and the session's opening
@@ -92,15 +118,13 @@ async def test_many_entries_at_once_make_one_unbroken_chain(database, tmp_path):
 
 async def test_an_entry_that_rests_on_a_touched_key_must_be_decided_again(database, tmp_path):
     async with committing(database, tmp_path) as committer:
-        n = await touch(database, "person:per_1")
-        stale, fresh, other = await asyncio.gather(
-            committer.commit(prepared(known=n - 1, keys=["person:per_1"])),
-            committer.commit(prepared(known=n, keys=["person:per_1"])),
-            committer.commit(prepared(known=n - 1, keys=["person:per_2"])),
-        )
-    # Composed under n it was right, but it shares a batch with an older one: that costs it a second look, no error.
-    assert (stale, fresh, other) == (Committed.STALE, Committed.STALE, Committed.YES)
-    assert len(decisions(await written(database))) == 1
+        stale, other = prepared(committer, keys=["person:per_1"]), prepared(committer, keys=["person:per_2"])
+        await touch(database, "person:per_1")
+        await heard(database, committer._known)
+        fresh = prepared(committer, keys=["person:per_1"])
+        outcomes = await asyncio.gather(*(commit(committer, each) for each in (stale, fresh, other)))
+    assert outcomes == [Committed.STALE, Committed.YES, Committed.YES]
+    assert len(decisions(await written(database))) == 2
 
 
 @pytest.mark.parametrize(
@@ -108,9 +132,9 @@ async def test_an_entry_that_rests_on_a_touched_key_must_be_decided_again(databa
 )
 async def test_every_entry_of_a_batch_is_guarded(database, tmp_path, over):
     async with committing(database, tmp_path) as committer:
+        good, bad = prepared(committer, keys=["person:per_1"]), prepared(committer, **over)
         await touch(database, "person:per_2")
-        good, bad = prepared(keys=["person:per_1"]), prepared(**over)
-        outcomes = await asyncio.gather(committer.commit(good), committer.commit(bad))
+        outcomes = await asyncio.gather(commit(committer, good), commit(committer, bad))
     assert list(outcomes) == [Committed.YES, Committed.STALE]
     assert len(await written(database)) == 2
 
@@ -123,19 +147,21 @@ async def test_an_entry_that_others_hold_up_is_refused_after_three_tries(databas
         async def fetchrow(self, *arguments):
             row = await super().fetchrow(*arguments)
             if len(others) < 5:
-                others.append(asyncio.create_task(committer.commit(stale())))
+                others.append(asyncio.create_task(commit(committer, stale())))
                 await asyncio.sleep(0)
             return row
 
     def stale():
-        return prepared(keys=["person:per_2"])
+        return prepared(committer, until=datetime.now(UTC) - timedelta(seconds=1))
 
     async def connect():
         return Crowded(await db.connect(database, DbRole.SERVICE), [])
 
-    await touch(database, "person:per_2")
     async with committing(database, tmp_path, connect) as committer:
-        outcomes = await asyncio.gather(committer.commit(prepared()), committer.commit(stale()), return_exceptions=True)
+        await touch(database, "person:per_2")
+        outcomes = await asyncio.gather(
+            commit(committer, prepared(committer)), commit(committer, stale()), return_exceptions=True
+        )
         assert set(await asyncio.gather(*others)) == {Committed.STALE}
     assert isinstance(outcomes[0], NotRecorded)
     assert decisions(await written(database)) == []
@@ -144,32 +170,34 @@ async def test_an_entry_that_others_hold_up_is_refused_after_three_tries(databas
 @pytest.mark.parametrize("key", [revision.GLOBAL, revision.EVERYTHING])
 async def test_a_global_or_coarse_change_makes_every_entry_stale(database, tmp_path, key):
     async with committing(database, tmp_path) as committer:
+        entry = prepared(committer)
         await touch(database, key)
-        assert await committer.commit(prepared(known=0)) is Committed.STALE
+        assert await commit(committer, entry) is Committed.STALE
     assert decisions(await written(database)) == []
 
 
 async def test_an_unrelated_change_does_not_matter(database, tmp_path):
     async with committing(database, tmp_path) as committer:
+        entry = prepared(committer, keys=["person:per_1"])
         await touch(database, "person:per_9")
-        assert await committer.commit(prepared(known=0, keys=["person:per_1"])) is Committed.YES
+        assert await commit(committer, entry) is Committed.YES
 
 
 async def test_an_entry_whose_time_is_over_is_not_written(database, tmp_path):
     async with committing(database, tmp_path) as committer:
-        over = prepared(until=datetime.now(UTC) - timedelta(milliseconds=1))
-        assert await committer.commit(over) is Committed.STALE
+        over = prepared(committer, until=datetime.now(UTC) - timedelta(milliseconds=1))
+        assert await commit(committer, over) is Committed.STALE
     assert decisions(await written(database)) == []
 
 
 async def test_one_bad_entry_does_not_take_the_others_down(database, tmp_path):
-    bad = prepared()
-    twin = Prepared(bad.id, "decision", bad.at, bad.parts, 0, EVER, FAR)
     async with committing(database, tmp_path) as committer:
+        bad = prepared(committer)
+        twin = Prepared(bad.id, "decision", bad.at, bad.written, bad.parts, bad.seen, EVER, FAR)
         outcomes = await asyncio.gather(
-            committer.commit(bad),
-            committer.commit(twin),
-            *(committer.commit(prepared()) for _ in range(5)),
+            commit(committer, bad),
+            commit(committer, twin),
+            *(commit(committer, prepared(committer)) for _ in range(5)),
             return_exceptions=True,
         )
     assert [Committed.YES, *[Committed.YES] * 5] == outcomes[:1] + outcomes[2:]
@@ -179,12 +207,12 @@ async def test_one_bad_entry_does_not_take_the_others_down(database, tmp_path):
 
 async def test_a_client_that_hangs_up_does_not_cancel_the_others(database, tmp_path):
     async with committing(database, tmp_path) as committer:
-        gone = asyncio.create_task(committer.commit(prepared()))
-        stays = asyncio.create_task(committer.commit(prepared()))
+        gone = asyncio.create_task(commit(committer, prepared(committer)))
+        stays = asyncio.create_task(commit(committer, prepared(committer)))
         await asyncio.sleep(0)
         gone.cancel()
         assert await stays is Committed.YES
-    assert len(await written(database)) == 3
+    assert len(await written(database)) == 2  # and nothing for whom nobody waits
 
 
 class Failing:
@@ -232,8 +260,8 @@ LOST = (True, ConnectionResetError("gone"))
 async def test_an_unknown_outcome_is_no_answer_and_a_new_session_says_so(database, tmp_path, fault):
     async with committing(database, tmp_path, failing(database, fault)) as committer:
         with pytest.raises(NotRecorded):
-            await committer.commit(prepared(first=True))
-        assert await committer.commit(prepared(second=True)) is Committed.YES
+            await commit(committer, prepared(committer, first=True))
+        assert await commit(committer, prepared(committer, second=True)) is Committed.YES
     rows = await written(database)
     last = verify(rows)
     opening = next(body for body in openings(rows) if body["unknown"])
@@ -250,8 +278,8 @@ async def test_an_opening_is_sent_again_until_it_is_confirmed(database, tmp_path
     async with committing(database, tmp_path, failing(database, LOST, openings=[FINE, *faults])) as committer:
         for _ in range(4):
             with pytest.raises(NotRecorded):
-                await committer.commit(prepared())
-        assert await committer.commit(prepared()) is Committed.YES
+                await commit(committer, prepared(committer))
+        assert await commit(committer, prepared(committer)) is Committed.YES
     rows = await written(database)
     assert sorted(n for n, _ in verify(rows).values()) == [2, 2]
     assert [len(opening["unknown"]) for opening in openings(rows)] in ([0, 1], [1, 0])
@@ -261,10 +289,10 @@ async def test_an_unknown_range_is_named_by_the_next_opening(database, tmp_path)
     async with committing(database, tmp_path, failing(database, LOST, LOST, FINE, LOST)) as committer:
         for recorded in (False, False, True, False, True):
             if recorded:
-                assert await committer.commit(prepared()) is Committed.YES
+                assert await commit(committer, prepared(committer)) is Committed.YES
             else:
                 with pytest.raises(NotRecorded):
-                    await committer.commit(prepared())
+                    await commit(committer, prepared(committer))
     opened = {body["writer"]: body for body in openings(await written(database))}
     named = {writer: [unknown["writer"] for unknown in body["unknown"]] for writer, body in opened.items()}
     first, second, third, fourth = sorted(named, key=lambda writer: opened[writer]["at"])
@@ -291,9 +319,9 @@ async def test_after_an_error_of_the_server_nothing_is_unknown(database, tmp_pat
     async with committing(database, tmp_path) as committer:
         for _ in range(3):
             with pytest.raises(NotRecorded):
-                await committer.commit(prepared())
+                await commit(committer, prepared(committer))
         await owner.execute("DROP FUNCTION complain CASCADE")
-        assert await committer.commit(prepared()) is Committed.YES
+        assert await commit(committer, prepared(committer)) is Committed.YES
     await owner.close()
     rows = await written(database)
     verify(rows)
@@ -305,9 +333,9 @@ async def test_a_warning_of_the_server_is_no_confirmation(database, tmp_path):
     owner = await complaining(database, "RAISE WARNING 'might not have been replicated'")
     async with committing(database, tmp_path) as committer:
         with pytest.raises(NotRecorded):
-            await committer.commit(prepared())
+            await commit(committer, prepared(committer))
         await owner.execute("DROP FUNCTION complain CASCADE")
-        assert await committer.commit(prepared()) is Committed.YES
+        assert await commit(committer, prepared(committer)) is Committed.YES
     await owner.close()
     rows = await written(database)
     verify(rows)
@@ -317,8 +345,8 @@ async def test_a_warning_of_the_server_is_no_confirmation(database, tmp_path):
 async def test_what_cannot_be_an_entry_stops_nobody_else(database, tmp_path):
     async with committing(database, tmp_path) as committer:
         with pytest.raises(NotRecorded):
-            await committer.commit(prepared(padding="x" * 70_000))
-        assert await committer.commit(prepared()) is Committed.YES
+            await commit(committer, prepared(committer, padding="x" * 70_000))
+        assert await commit(committer, prepared(committer)) is Committed.YES
     verify(await written(database))
 
 
@@ -329,7 +357,7 @@ async def test_a_high_water_file_that_cannot_be_written_stops_nobody(database, t
     monkeypatch.setattr(HighWater, "write", full)
     async with committing(database, tmp_path) as committer:
         for _ in range(2):
-            assert await committer.commit(prepared()) is Committed.YES
+            assert await commit(committer, prepared(committer)) is Committed.YES
         assert committer.is_running
     verify(await written(database))
 
@@ -345,18 +373,18 @@ async def test_a_server_that_is_away_records_nothing_and_names_no_unknown_range(
 
     async with committing(database, tmp_path, connect) as committer:
         with pytest.raises(NotRecorded):
-            await committer.commit(prepared())
-        assert await committer.commit(prepared()) is Committed.YES
+            await commit(committer, prepared(committer))
+        assert await commit(committer, prepared(committer)) is Committed.YES
     (opening, _) = [json.loads(row["body"]) for row in await written(database)]
     assert opening["unknown"] == []
 
 
 async def test_a_new_process_takes_up_from_the_high_water_file(database, tmp_path):
     async with committing(database, tmp_path) as committer:
-        await committer.commit(prepared())
+        await commit(committer, prepared(committer))
     first = verify(await written(database))
     async with committing(database, tmp_path) as committer:
-        await committer.commit(prepared())
+        await commit(committer, prepared(committer))
     confirmed = [opening["confirmed"] for opening in openings(await written(database))]
     ((writer, (n, leaf)),) = first.items()
     assert None in confirmed
@@ -392,9 +420,9 @@ async def test_whoever_waits_when_it_closes_is_refused(database, tmp_path):
         return Hanging(await db.connect(database, DbRole.SERVICE), [])
 
     async with committing(database, tmp_path, connect) as committer:
-        sent = asyncio.create_task(committer.commit(prepared()))
+        sent = asyncio.create_task(commit(committer, prepared(committer)))
         await under_way.wait()
-        queued = asyncio.create_task(committer.commit(prepared()))
+        queued = asyncio.create_task(commit(committer, prepared(committer)))
         await asyncio.sleep(0)
     async with asyncio.timeout(5):
         outcomes = await asyncio.gather(sent, queued, return_exceptions=True)
@@ -405,5 +433,5 @@ async def test_a_closed_committer_refuses(database, tmp_path):
     async with committing(database, tmp_path) as committer:
         pass
     with pytest.raises(NotRecorded):
-        await committer.commit(prepared())
+        await commit(committer, prepared(committer))
     await until(lambda: not committer.is_running)

@@ -1,7 +1,8 @@
 """The decision API: AuthZEN Authorization API 1.0."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -9,18 +10,19 @@ from pydantic import BaseModel, ConfigDict, StrictBool
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, TheGate, authenticate
+from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.api.text import Text
-from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn import api_keys
 from mythos_gate.countries import normalise, normalise_region
 from mythos_gate.decision import request as requests
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.errors import Conflict, GateError, NotRecorded
 from mythos_gate.registry import seats
-from mythos_gate.terms import FACTS
 
 TRIES = 3
+AT_ONCE = 8  # claims of seats
 router = APIRouter(tags=["decision"])
+T = TypeVar("T")
 
 
 class Part(BaseModel):
@@ -117,46 +119,59 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 @router.post("/access/v1/evaluation", responses=PROBLEMS, openapi_extra=BODY)
 async def evaluation(request: Request, gate: TheGate) -> Response:
     """May this subject do this? A recorded decision with the reason that is safe to show."""
-    ask = await _read(request, gate)
-    answer = await evaluate(gate, ask)
-    return answered(shown(answer), {"X-Decision-ID": str(answer.id)})
+    return (await evaluated(gate, Incoming.of(request.scope, request.receive))).response()
+
+
+async def evaluated(gate: Gate, incoming: Incoming) -> Reply:
+    """From a request to its answer."""
+    return await answered(gate, await _asked(gate, incoming))
+
+
+async def answered(gate: Gate, ask: Ask) -> Reply:
+    """The answer to one question."""
+    (answer,) = await evaluate(gate, [ask])
+    return Reply(orjson.dumps(shown(answer)), ((b"x-decision-id", answer.id.encode()),))
 
 
 @router.post("/v1/explain", responses=PROBLEMS, openapi_extra=BODY)
 async def explain(request: Request, gate: TheGate) -> Response:
     """What would be decided, with all reasons; no entry is written and no seat claimed."""
-    answer = await gate.pdp.explain(await _read(request, gate))
-    return answered(shown(answer))
+    answer = await gate.pdp.explain(await _asked(gate, Incoming.of(request.scope, request.receive)))
+    return Reply(orjson.dumps(shown(answer))).response()
 
 
-@router.get("/.well-known/authzen-configuration")
-async def metadata(gate: TheGate) -> dict[str, str]:
-    """AuthZEN metadata (section 9); every URL comes from the configuration."""
-    base = (gate.settings.public_url or f"http://{gate.settings.host}:{gate.settings.port}").rstrip("/")
-    return {
-        "policy_decision_point": base,
-        "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
-        "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
-    }
-
-
-def answered(content: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content), headers=headers, media_type="application/json")
-
-
-async def evaluate(gate: Gate, ask: Ask) -> Answer:
+async def evaluate(gate: Gate, asks: Sequence[Ask]) -> list[Answer]:
     """Between two evaluations seats may be claimed: the second then decides with the seat held."""
+    results = await gate.pdp.evaluate(asks)
     for _ in range(TRIES):
-        result = await gate.pdp.evaluate(ask)
-        if isinstance(result, Answer):
-            return result
-        await _claim(gate, result, ask.received + gate.settings.deadline)
+        waiting = [place for place, result in enumerate(results) if isinstance(result, SeatsNeeded)]
+        if not waiting:
+            return cast("list[Answer]", results)
+        needed = {result for result in results if isinstance(result, SeatsNeeded)}
+        few = asyncio.Semaphore(AT_ONCE)
+        deadline = asks[0].received + gate.settings.deadline
+        await together(_claim(gate, each, few, deadline) for each in needed)
+        await gate.pdp.refresh(deadline)
+        again = await gate.pdp.evaluate([asks[place] for place in waiting])
+        for place, result in zip(waiting, again, strict=True):
+            results[place] = result
     raise NotRecorded("no seat could be claimed in time")
 
 
-async def _claim(gate: Gate, needed: SeatsNeeded, deadline: float) -> None:
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each gives; when one fails the others are given up."""
+    tasks = [asyncio.ensure_future(each) for each in work]
     try:
-        async with asyncio.timeout_at(deadline), gate.claims.change("seat_claimed", needed.caller) as change:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _claim(gate: Gate, needed: SeatsNeeded, few: asyncio.Semaphore, deadline: float) -> None:
+    """A few at a time: claims wait for few connections."""
+    try:
+        async with asyncio.timeout_at(deadline), few, gate.claims.change("seat_claimed", needed.caller) as change:
             await seats.claim(change, needed.person, needed.grants)
     except Conflict:
         return  # the last seat went to somebody else: the next evaluation says so
@@ -164,39 +179,31 @@ async def _claim(gate: Gate, needed: SeatsNeeded, deadline: float) -> None:
         raise NotRecorded("the deadline passed before a seat was claimed") from error
 
 
-async def _read(request: Request, gate: Gate) -> Ask:
+async def _asked(gate: Gate, incoming: Incoming) -> Ask:
     """The question; a caller without a valid key is told so before anything about the body."""
-    presented = api_keys.bearer(request.headers.get("authorization"))
+    presented = api_keys.bearer(incoming.authorization)
     try:
-        sent = await body.parsed(request)
-        question = body.shaped(Evaluation, sent)
+        return read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
     except GateError:
         await authenticate(gate, presented)
         raise
-    return asked(request, presented, question, sent)
 
 
-def asked(request: Request, presented: api_keys.Presented, question: Evaluation, sent: dict[str, Any]) -> Ask:
-    context, request_id = sent.get("context") or {}, request.headers.get("x-request-id")
-    return Ask(presented, question.request(), request.state.received, context, request_id)
+def read(incoming: Incoming, presented: api_keys.Presented, sent: Any) -> Ask:
+    """One question, from its members. `Invalid`."""
+    question = body.shaped(Evaluation, sent)
+    context = sent.get("context") or {}
+    return Ask(presented, question.request(), incoming.received, context, incoming.request_id, sent)
 
 
 def shown(answer: Answer) -> dict[str, Any]:
     """The answer as this caller may see it."""
     context: dict[str, Any] = {
-        "id": str(answer.id),
-        "outcome": answer.outcome,
-        "evaluated_at": timestamp(answer.at),
+        "id": answer.id,
+        "evaluated_at": answer.written,
         "policy_revision": answer.policy_revision,
-        "reason_user": {"code": answer.reason.subject_sees, "message": answer.reason.message},
+        **answer.told.shown,
     }
     if answer.explained:
-        context["reason_admin"] = {
-            "primary": answer.decision.primary,
-            "codes": list(answer.decision.codes),
-            "cause": list(answer.decision.cause),
-            "bypassed": list(answer.decision.bypassed),
-            "rows": list(answer.decision.rows),
-            "facts": {fact: answer.vector[fact] for fact in FACTS},
-        }
-    return {"decision": answer.decision.allowed, "context": context}
+        context["reason_admin"] = answer.told.explained
+    return {"decision": answer.told.decision.allowed, "context": context}

@@ -1,6 +1,7 @@
 """Bodies, read by hand: after the caller is known, within the limit, and as I-JSON (RFC 7493)."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Never, TypeVar
 
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ValidationError
 from mythos_gate.errors import Invalid
 
 Shape = TypeVar("Shape", bound=BaseModel)
+UNSTORABLE = "must not hold U+0000 or a lone surrogate"
+UNSTORABLES = frozenset({"string_pattern_mismatch", "string_unicode"})
+LONG_NUMBER = re.compile(rb"[0-9]{16}")
 
 
 def documented(shape: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
@@ -26,31 +30,55 @@ CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"ty
 async def file(request: Request) -> bytes:
     """The CSV file sent; `Invalid`, or `TooLarge`."""
     sent = await request.body()
-    if _media_type(request) != "text/csv":
+    if _type_of(request.headers.get("content-type", "")) != "text/csv":
         raise Invalid("the file must be sent with Content-Type: text/csv")
     return sent
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 async def parsed(request: Request) -> dict[str, Any]:
     """The members of the JSON object sent; `Invalid`, or `TooLarge`."""
-    sent = await request.body()
-    if _media_type(request) != "application/json":
+    return members(request.headers.get("content-type", ""), await request.body())
+
+
+def members(content_type: str, sent: bytes) -> dict[str, Any]:
+    """The members of a JSON object; `Invalid`."""
+    if _type_of(content_type) != "application/json":
         raise Invalid("the body must be sent with Content-Type: application/json")
-    try:
-        found = json.loads(sent.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-        orjson.dumps(found)  # lone surrogates and integers over 64 bits cannot be recorded
-    except (ValueError, RecursionError, TypeError) as error:
-        raise Invalid(f"the body is not I-JSON (RFC 7493): {_first_line(error)}") from error
+    found = _quickly(sent) or _strictly(sent)
     if not isinstance(found, dict):
         raise Invalid("the body must be a JSON object")
     return found
 
 
-def shaped(shape: type[Shape], members: dict[str, Any]) -> Shape:
+def _quickly(sent: bytes) -> Any:
+    """The same in a fraction of the time, or None where only a strict look tells.
+
+    orjson keeps the last of two members of one name. Without an escape each string has two quotation marks, so that as
+    many as were sent stand in what was read only if nothing was dropped. Longer integers would become floats.
+    """
+    if b"\\" in sent or LONG_NUMBER.search(sent):
+        return None
+    try:
+        found = orjson.loads(sent)
+        return found if orjson.dumps(found).count(b'"') == sent.count(b'"') else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _strictly(sent: bytes) -> Any:
+    try:
+        found = json.loads(sent.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        orjson.dumps(found)  # lone surrogates and integers over 64 bits cannot be recorded
+    except (ValueError, RecursionError, TypeError) as error:
+        raise Invalid(f"the body is not I-JSON (RFC 7493): {_first_line(error)}") from error
+    return found
+
+
+def _type_of(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def shaped(shape: type[Shape], members: Any) -> Shape:
     """The members as the route wants them. `Invalid` says where and what, never the value: it may be a person's."""
     try:
         return shape.model_validate(members)
@@ -64,7 +92,7 @@ def told(errors: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _told(error: Mapping[str, Any]) -> str:
-    place, what = list(error["loc"]), error["msg"].lower()
+    place, what = list(error["loc"]), UNSTORABLE if error["type"] in UNSTORABLES else error["msg"].lower()
     if error["type"] == "extra_forbidden":
         place, what = place[:-1], "one of the members is not known here: /openapi.json has those that are"
     return f"{'.'.join(str(part) for part in place)}: {what}".removeprefix(": ")

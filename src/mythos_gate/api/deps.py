@@ -1,6 +1,6 @@
 """What endpoints ask for in their signatures: the gate's parts, and a caller with a permission."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.log import Committer
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
@@ -33,6 +34,8 @@ class Gate:
     permissions: Permissions
     log: Committer
     clock: Clock
+    tokens: Tokens
+    metadata: Mapping[str, str]
 
     @property
     def now(self) -> datetime:

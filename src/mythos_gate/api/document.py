@@ -8,7 +8,15 @@ from fastapi.openapi.utils import get_openapi
 from mythos_gate.api.problems import KINDS, MEDIA_TYPE
 
 # What needs no key.
-PUBLIC = frozenset({"/health/live", "/health/ready", "/.well-known/authzen-configuration", "/openapi.json"})
+PUBLIC = frozenset(
+    {
+        "/health/live",
+        "/health/ready",
+        "/.well-known/authzen-configuration",
+        "/.well-known/authzen-configuration/{tenant}",
+        "/openapi.json",
+    }
+)
 TITLES = {kind.status: kind.title for kind in KINDS.values()}
 PROBLEM = {
     "type": "object",
@@ -67,7 +75,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
 def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:
     """The problems that a route can answer with, by what it takes."""
     if path in PUBLIC:
-        return [503] if path.endswith("/ready") else []
+        return [503] if path.endswith("/ready") else [404] if "{" in path else []
     found = [400, 401, 403, 503]
     if "{" in path or method != "get":
         found.append(404)

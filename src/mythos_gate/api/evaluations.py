@@ -1,26 +1,27 @@
 """Several questions in one request: AuthZEN Authorization API 1.0, section 7."""
 
-import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
+import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import StrictBool
 
 from mythos_gate.api import authzen, body
-from mythos_gate.api.authzen import PROBLEMS, Action, Context, Evaluation, Part, Resource, Subject
-from mythos_gate.api.deps import Gate, TheGate, authenticate
+from mythos_gate.api.authzen import PROBLEMS, Action, Context, Part, Resource, Subject
+from mythos_gate.api.deps import Gate, TheGate
+from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.authn import api_keys
-from mythos_gate.decision.pdp import Answer
+from mythos_gate.decision.pdp import Answer, Ask
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import Permission
 
 MOST = 100  # of one request: its questions written out fit into a body, and are recorded well within the deadline
-AT_ONCE = 8  # of them: their claims of seats wait for few connections
 # What an item's entity takes from the request's own, where it does not say it.
 IDENTIFIERS = {"subject": ("type", "id"), "action": ("name",), "resource": ("type", "id")}
 router = APIRouter(tags=["decision"])
-T = TypeVar("T")
+Unread: TypeAlias = dict[str, Any]  # what is answered to an item that cannot be read
 
 
 class Semantic(StrEnum):
@@ -33,6 +34,7 @@ class Semantic(StrEnum):
 
 class Options(Part):
     evaluations_semantic: Semantic = Semantic.EXECUTE_ALL
+    explain: StrictBool = False  # say why, beside each decision
 
 
 class Item(Part):
@@ -60,46 +62,41 @@ class Sent(Part):
 async def evaluations(request: Request, gate: TheGate) -> Response:
     """Each item is a recorded decision; without items the request is one question, answered as such.
 
+    Items say why, as the answer to one question does, if `options.explain` is true.
     An item that cannot be read is `decision: false` with the error. If one cannot be decided or recorded, there is no
     answer to any (503). The ids of the decisions are in `X-Decision-IDs`, `-` for what could not be read.
     """
-    presented = api_keys.bearer(request.headers.get("authorization"))
-    caller = await authenticate(gate, presented)
-    gate.permissions.require(caller, Permission.EVALUATE)
-    sent = await body.parsed(request)
+    return (await evaluated(gate, Incoming.of(request.scope, request.receive))).response()
+
+
+async def evaluated(gate: Gate, incoming: Incoming) -> Reply:
+    """From a request to its answers."""
+    presented = api_keys.bearer(incoming.authorization)
+    await gate.pdp.require(presented, Permission.EVALUATE)
+    sent = body.members(incoming.content_type, await incoming.body())
     wanted = body.shaped(Sent, sent)
     if not wanted.evaluations:
-        return await authzen.evaluation(request, gate)
+        return await authzen.answered(gate, authzen.read(incoming, presented, sent))
     if len(wanted.evaluations) > MOST:
         raise Invalid(f"evaluations: more than {MOST}: send the rest in another request")
-
-    few = asyncio.Semaphore(AT_ONCE)
-
-    async def answer(item: Any) -> Answer | dict[str, Any]:
-        async with few:
-            return await _answer(request, gate, presented, _merged(item, sent))
-
-    if wanted.options.evaluations_semantic == Semantic.EXECUTE_ALL:
-        answers = await _all(map(answer, wanted.evaluations))
-    else:
-        answers, last = [], wanted.options.evaluations_semantic == Semantic.PERMIT_ON_FIRST_PERMIT
-        for item in wanted.evaluations:
-            answers.append(await answer(item))
-            if _allows(answers[-1]) is last:
-                break
-    ids = ",".join(str(each.id) if isinstance(each, Answer) else "-" for each in answers)
-    shown = [_shown(each) if isinstance(each, Answer) else each for each in answers]
-    return authzen.answered({"evaluations": shown}, {"X-Decision-IDs": ids})
+    items = [_read(incoming, presented, _merged(item, sent)) for item in wanted.evaluations]
+    answers = await _answers(gate, items, wanted.options.evaluations_semantic)
+    ids = ",".join(each.id if isinstance(each, Answer) else "-" for each in answers)
+    shown = [_shown(each, wanted.options) if isinstance(each, Answer) else each for each in answers]
+    return Reply(orjson.dumps({"evaluations": shown}), ((b"x-decision-ids", ids.encode()),))
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each gives; when one fails the others are given up."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+async def _answers(gate: Gate, items: Sequence[Ask | Unread], semantic: Semantic) -> list[Answer | Unread]:
+    """All at once, or one after the other up to the one that ends it."""
+    if semantic == Semantic.EXECUTE_ALL:
+        decided = iter(await authzen.evaluate(gate, [each for each in items if isinstance(each, Ask)]))
+        return [next(decided) if isinstance(each, Ask) else each for each in items]
+    answers: list[Answer | Unread] = []
+    for each in items:
+        answers += await authzen.evaluate(gate, [each]) if isinstance(each, Ask) else [each]
+        if _allows(answers[-1]) is (semantic == Semantic.PERMIT_ON_FIRST_PERMIT):
+            break
+    return answers
 
 
 def _merged(item: Any, sent: Mapping[str, Any]) -> Any:
@@ -114,20 +111,21 @@ def _merged(item: Any, sent: Mapping[str, Any]) -> Any:
     return made
 
 
-async def _answer(request: Request, gate: Gate, presented: api_keys.Presented, item: Any) -> Answer | dict[str, Any]:
+def _read(incoming: Incoming, presented: api_keys.Presented, item: Any) -> Ask | Unread:
     try:
-        question = body.shaped(Evaluation, item)
+        return authzen.read(incoming, presented, item)
     except Invalid as error:
         return {"decision": False, "context": {"error": {"status": 400, "message": str(error)}}}
-    return await authzen.evaluate(gate, authzen.asked(request, presented, question, item))
 
 
-def _allows(answer: Answer | dict[str, Any]) -> bool:
-    return isinstance(answer, Answer) and answer.decision.allowed
+def _allows(answer: Answer | Unread) -> bool:
+    return isinstance(answer, Answer) and answer.told.decision.allowed
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: Answer, options: Options) -> dict[str, Any]:
     """The same question is answered with the same bytes: ids and times are elsewhere."""
     shown = authzen.shown(answer)
+    if not options.explain:
+        return {"decision": shown["decision"]}
     context = {name: value for name, value in shown["context"].items() if name not in {"id", "evaluated_at"}}
     return {"decision": shown["decision"], "context": context}

@@ -8,9 +8,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from mythos_gate.api import body, problems
-from mythos_gate.api.authzen import Evaluation, asked, evaluate
+from mythos_gate.api import problems
+from mythos_gate.api.authzen import evaluate, read
 from mythos_gate.api.deps import TheGate, authenticate
+from mythos_gate.api.front import Incoming
 from mythos_gate.authn import api_keys
 from mythos_gate.errors import Invalid
 
@@ -59,17 +60,17 @@ DOCUMENTED = [
 )
 async def forward_auth(request: Request, gate: TheGate) -> Response:
     """May this subject do this? 200 or 403; anything else is no answer, and the proxy refuses."""
-    presented = api_keys.bearer(request.headers.get("authorization"))
+    incoming = Incoming.of(request.scope, request.receive)
+    presented = api_keys.bearer(incoming.authorization)
     try:
-        sent = _members(request)
-        question = body.shaped(Evaluation, sent)
+        ask = read(incoming, presented, _members(request))
     except Invalid:
         await authenticate(gate, presented)
         raise
-    answer = await evaluate(gate, asked(request, presented, question, sent))
-    code, told = answer.reason.subject_sees, answer.reason.message
-    response = Response() if answer.decision.allowed else problems.response(DENIED, told, code=code)
-    response.headers["X-Decision-ID"], response.headers["X-Reason-Code"] = str(answer.id), code
+    (answer,) = await evaluate(gate, [ask])
+    code, told = answer.told.reason.subject_sees, answer.told.reason.message
+    response = Response() if answer.told.decision.allowed else problems.response(DENIED, told, code=code)
+    response.headers["X-Decision-ID"], response.headers["X-Reason-Code"] = answer.id, code
     return response
 
 

@@ -65,6 +65,10 @@ def install(app: FastAPI) -> None:
 
 async def _of_gate(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.GateError)
+    return of(error)
+
+
+def of(error: errors.GateError) -> JSONResponse:
     kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
     lines = [asdict(each) for each in error.problems] if isinstance(error, InvalidFile) else None
     return response(kind, str(error), code=error.code, errors=lines)

@@ -1,8 +1,10 @@
 """A log entry: canonical bytes and their leaf hash."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -11,12 +13,14 @@ import orjson
 
 VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 LARGEST = 65_535
 # What a prepared entry leaves open until it has its place; a registry entry's time as well (bump_revision).
 PLACE = ("n", "prev", "writer")
 REGISTRY_PLACE = ("at", "n", "prev")
 KEY = re.compile(r"[a-z][a-z0-9_]*")
 MAX_INTEGER = 2**53 - 1
+HOLE = orjson.Fragment(b"\x00")  # in no canonical body: as text it is written \u0000
 
 
 # RFC 9162 2.1.1: the prefixes keep a leaf from posing as a node.
@@ -36,59 +40,93 @@ def canonical(value: Any) -> bytes:
         raise ValueError(f"a log entry cannot hold this: {error}") from error
 
 
+# A fragment is canonical already.
+PLAIN = frozenset({str, bool, type(None), orjson.Fragment})
+
+
 def _check(value: Any) -> None:
-    match value:
-        case None | bool() | str():
-            return
-        case int() if abs(value) <= MAX_INTEGER:
-            return
-        case dict():
-            for key, member in value.items():
-                if not (isinstance(key, str) and KEY.fullmatch(key)):
-                    raise ValueError(f"a log entry has no member {key!r}")
+    kind = type(value)
+    if kind is dict:
+        for key, member in value.items():
+            if not _is_key(key):
+                raise ValueError(f"a log entry has no member {key!r}")
+            if type(member) not in PLAIN:
                 _check(member)
-        case list() | tuple():
-            for member in value:
+    elif kind is list or kind is tuple:
+        for member in value:
+            if type(member) not in PLAIN:
                 _check(member)
-        case _:
-            raise ValueError(f"a log entry cannot hold {value!r}")
+    elif kind is int and abs(value) <= MAX_INTEGER:
+        return
+    elif kind not in PLAIN and not isinstance(value, str):
+        raise ValueError(f"a log entry cannot hold {value!r}")
+
+
+@lru_cache(4096)
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and KEY.fullmatch(key) is not None
 
 
 def template(members: Mapping[str, Any], holes: Sequence[str]) -> tuple[str, ...]:
     """The canonical body, cut where the members named by `holes` (in sorted order) will stand."""
-    parts = [""]
-    for key in sorted({*members, *holes}):
-        _check({key: None})
-        parts[-1] += ("," if parts != [""] else "{") + f'"{key}":'
-        if key in holes:
-            parts.append("")
-        else:
-            parts[-1] += canonical(members[key]).decode()
-    parts[-1] += "}"
-    return tuple(parts)
+    _check(members)
+    return cut(members, holes)
 
 
-def fill(parts: Sequence[str], values: Sequence[Any]) -> bytes:
+def cut(members: Mapping[str, Any], holes: Sequence[str]) -> tuple[str, ...]:
+    """The same of members that are in the profile as they are made: identifiers, texts and fragments."""
+    body = orjson.dumps({**members, **dict.fromkeys(holes, HOLE)}, option=orjson.OPT_SORT_KEYS)
+    return tuple(body.decode().split("\x00"))
+
+
+def fill(parts: Sequence[str], values: Sequence[str | int | None]) -> bytes:
     """The body that a template and the values of its holes give."""
-    pairs = zip(parts, (*(canonical(value).decode() for value in values), ""), strict=True)
-    body = "".join(part for pair in pairs for part in pair).encode()
+    told = [f"{_told(value)}{part}" for value, part in zip(values, parts[1:], strict=True)]
+    body = "".join([parts[0], *told]).encode()
     if len(body) > LARGEST:
         raise ValueError(f"a log entry has at most {LARGEST} bytes, this one {len(body)}")
     return body
 
 
+def _told(value: str | int | None) -> str:
+    return "null" if value is None else canonical(value).decode()
+
+
 def timestamp(at: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SS.ffffffZ`."""
     # Not strftime: its year has fewer than four digits before the year 1000.
-    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:-6]}Z"
 
 
-def uuid7(at: datetime, random: bytes) -> UUID:
-    """RFC 9562 5.7 from a time and 10 random bytes."""
+class Random:
+    """Random bytes of the system, of which many are taken at a time: each call into it costs."""
+
+    def __init__(self) -> None:
+        self._bytes, self._at = b"", 0
+        # Two processes must never hand out the same.
+        os.register_at_fork(after_in_child=self._renew)
+
+    def take(self, size: int) -> bytes:
+        if self._at + size > len(self._bytes):
+            self._renew()
+        self._at += size
+        return self._bytes[self._at - size : self._at]
+
+    def _renew(self) -> None:
+        self._bytes, self._at = os.urandom(4096), 0
+
+
+RANDOM = Random()
+
+
+def uuid7(at: datetime, random: bytes) -> str:
+    """RFC 9562 5.7, as text, from a time and 10 random bytes."""
     # In whole numbers: a float of seconds is off by a microsecond in far years, and names the millisecond before.
-    milliseconds = (at - EPOCH) // timedelta(milliseconds=1)
-    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(random[:10], "big")
-    return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+    milliseconds = (at - EPOCH) // MILLISECOND
+    told = f"{milliseconds & (1 << 48) - 1:012x}7{random[:10].hex()}"
+    variant = "89ab"[int(told[16], 16) & 3]
+    return f"{told[:8]}-{told[8:12]}-{told[12:16]}-{variant}{told[17:20]}-{told[20:32]}"
 
 
 def uuid7_time(identifier: UUID) -> datetime:

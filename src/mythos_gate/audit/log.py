@@ -4,46 +4,46 @@ import asyncio
 import fcntl
 import json
 import logging
+import math
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
-from uuid import UUID
+from typing import Any, TypeAlias, TypeVar, cast
 
 import asyncpg
 
+from mythos_gate import revision
 from mythos_gate.audit.entry import PLACE, VERSION, fill, leaf_hash, template, timestamp, uuid7
 from mythos_gate.errors import NotRecorded
+from mythos_gate.revision import Known, Seen
 
 T = TypeVar("T")
 TRIES = 3
 BATCH = 500
-NOTHING = 2**62  # a revision that never comes: nothing that the entry rests on can have changed since
+TICK = 0.05  # seconds
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 FAR = datetime.max.replace(tzinfo=UTC)
 
 # One snapshot: the guard's row sees the revision and the keys of the same instant, and the clock is read once.
-INSERT = """
-WITH guard AS MATERIALIZED (
-  SELECT r.n, clock_timestamp() + $1::interval AS at,
-         ARRAY(SELECT DISTINCT t.key FROM touched t WHERE t.n > $2) AS touched
-  FROM revision r
-), inserted AS (
+INSERT = f"""
+WITH {revision.GUARD}, inserted AS (
   INSERT INTO log_entries (id, at, type, writer, n, leaf, body)
-  SELECT e.*
-  FROM unnest($5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bigint[], $10::bytea[], $11::bytea[]) AS e,
-       guard
-  WHERE NOT guard.touched && $3::text[] AND guard.at < $4::timestamptz
+  SELECT e.id::uuid, e.at::timestamptz, e.type, $12, $13::bigint + e.place, e.leaf, e.body
+  FROM unnest($7::text[], $8::text[], $9::text[], $10::bytea[], $11::bytea[])
+    WITH ORDINALITY AS e (id, at, type, leaf, body, place), guard
+  WHERE NOT guard.touched && $4::text[] AND guard.at >= $5::timestamptz AND guard.at < $6::timestamptz
   RETURNING 1
 )
-SELECT guard.n, guard.at, guard.touched, (SELECT count(*) FROM inserted) AS inserted FROM guard
-"""
+SELECT guard.*, (SELECT count(*) FROM inserted) AS inserted FROM guard
+"""  # noqa: S608  no more than statements of ours
 # Sent again until it is confirmed: whether an earlier attempt arrived does not matter.
 OPEN = """
-INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
+INSERT INTO log_entries (id, at, type, leaf, body, writer, n)
+VALUES ($1::text::uuid, $2::text::timestamptz, $3, $4, $5, $6, 1) ON CONFLICT DO NOTHING
 """
 
 UNKNOWN = "40003"  # statement_completion_unknown, from servers that speak Postgres's protocol
@@ -58,24 +58,32 @@ class Committed(Enum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Prepared:
-    """An entry without its place: `known` is the revision it was composed under, `keys` what it rests on."""
+    """An entry without its place: `seen` is the snapshot it was composed of, `keys` what it rests on, if on anything.
 
-    id: UUID
+    It holds from `at` until before `until`; `id` and `written`, the time, are as they stand in it.
+    """
+
+    id: str
     type: str
     at: datetime
+    written: str
     parts: Sequence[str]
-    known: int
-    keys: frozenset[str]
-    until: datetime
+    seen: Seen | None = None
+    keys: frozenset[str] = frozenset()
+    until: datetime = FAR
+
+    def stands(self, known: Known) -> bool:
+        """As far as is known."""
+        return self.seen is None or known.stands(self.seen, self.keys)
 
 
 @dataclass(slots=True)
 class _Waiting:
     entry: Prepared
-    known: int
-    done: asyncio.Future[Committed]
+    done: asyncio.Future[Committed | NotRecorded]
+    deadline: float
     tries: int = 0
 
 
@@ -89,7 +97,8 @@ class _Session:
     opening: "_Row | None" = None
 
 
-_Row: TypeAlias = tuple[UUID, datetime, str, str, int, bytes, bytes]  # in the order of the log's columns
+# Texts: of anything else asyncpg asks for each element whether it is an array itself.
+_Row: TypeAlias = tuple[str, str, str, bytes, bytes]  # id, at, type, leaf, body
 
 
 class Unconfirmed(Exception):
@@ -141,12 +150,12 @@ class Committer:
         connect: Callable[[], Any],
         origin: str,
         high_water: HighWater,
-        displacement: timedelta = timedelta(),
+        known: Known,
     ) -> None:
         self._connect = connect
         self._origin = origin
         self._high_water = high_water
-        self._displacement = displacement
+        self._known = known
         self._queue: list[_Waiting] = []
         self._wake = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
@@ -157,34 +166,53 @@ class Committer:
         self._warned = False
         # Its own task: a client that hangs up must not cancel the batch for the others.
         self._task = asyncio.create_task(self._run())
+        self._under_way: Sequence[_Waiting] = ()
+        self._watch = asyncio.create_task(self._keep_time())
 
     @property
     def is_running(self) -> bool:
         return not self._task.done()
 
-    async def commit(self, entry: Prepared) -> Committed:
-        """Write the entry, or say that it must be decided again. `NotRecorded` if it could not be written."""
+    async def commit(self, entries: Sequence[Prepared], deadline: float = math.inf) -> list[Committed]:
+        """Write each entry, or say that it must be decided again. `NotRecorded` if one could not be written in time.
+
+        `deadline`: monotonic, in seconds, as the loop has it. What is under way then is written all the same.
+        """
         if not self.is_running:
             raise NotRecorded("the committer has stopped")
-        waiting = _Waiting(entry, entry.known, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(entry, loop.create_future(), deadline) for entry in entries]
+        self._queue += waiting
         self._wake.set()
-        return await waiting.done
+        outcomes = [await each.done for each in waiting]
+        for outcome in outcomes:
+            if isinstance(outcome, NotRecorded):
+                raise outcome
+        return cast("list[Committed]", outcomes)
 
     async def note(self, kind: str, at: datetime, members: Mapping[str, Any]) -> None:
         """Record what changes nothing that decisions read, such as a read of nationality. `NotRecorded`."""
         identifier = uuid7(at, secrets.token_bytes(10))
-        common = {"v": VERSION, "log": self._origin, "type": kind, "id": str(identifier), "at": timestamp(at)}
-        parts = template({**common, "salt": secrets.token_hex(16), **members}, PLACE)
-        await self.commit(Prepared(identifier, kind, at, parts, NOTHING, frozenset(), FAR))
+        common = {"log": self._origin, "type": kind, "id": identifier, "at": timestamp(at)}
+        parts = template({**common, "v": VERSION, "salt": secrets.token_hex(16), **members}, PLACE)
+        await self.commit([Prepared(identifier, kind, at, common["at"], parts)])
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._task, self._watch):
+            task.cancel()
+        await asyncio.gather(self._task, self._watch, return_exceptions=True)
         _refuse(self._queue, "the service is stopping")
         if self._connection is not None:
             await self._connection.close()
         self._high_water.close()
+
+    async def _keep_time(self) -> None:
+        """Nobody waits past their deadline. One timer for all: one for each entry costs more than writing it."""
+        while True:
+            await asyncio.sleep(TICK)
+            now = asyncio.get_running_loop().time()
+            late = [waiting for waiting in (*self._under_way, *self._queue) if now >= waiting.deadline]
+            _refuse(late, "the deadline passed before the decision was recorded")
 
     async def _run(self) -> None:
         while True:
@@ -203,7 +231,12 @@ class Committer:
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         await self._open(batch[0].entry.at)
+        batch = self._standing(batch)
+        if not batch:
+            return
+        self._under_way = batch
         session, rows = self._placed(batch)
+        sent = self._known.sends()
         try:
             guard = await self._insert(batch, rows)
         except asyncpg.PostgresError as error:
@@ -215,7 +248,15 @@ class Committer:
         except Exception as error:  # noqa: BLE001  whatever it was: nobody is answered with an allow
             self._lose(batch, session, error)
         else:
+            self._known.hear(sent, guard)
             self._settle(batch, session, guard)
+
+    def _standing(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Those that rest on nothing that was touched, as far as is known: as of that the batch is sent."""
+        for waiting in batch:
+            if not waiting.entry.stands(self._known):
+                _answer(waiting, Committed.STALE)
+        return [waiting for waiting in batch if not waiting.done.done()]
 
     async def _open(self, at: datetime) -> None:
         """Connect, and see the session's opening confirmed."""
@@ -226,8 +267,8 @@ class Committer:
         if session.n:
             return
         session.opening = session.opening or self._opening(at)
-        await self._sent(self._connection.execute(OPEN, *session.opening))
-        session.n, session.leaf = 1, session.opening[5]
+        await self._sent(self._connection.execute(OPEN, *session.opening, session.writer))
+        session.n, session.leaf = 1, session.opening[3]
         self._confirm(session)
 
     def _opening(self, at: datetime) -> _Row:
@@ -236,23 +277,23 @@ class Committer:
             "v": VERSION,
             "log": self._origin,
             "type": "session_opened",
-            "id": str(identifier),
+            "id": identifier,
             "at": timestamp(at),
             "salt": secrets.token_hex(16),
             "confirmed": self._confirmed,
             "unknown": self._unknown,
         }
         body = fill(template(members, PLACE), (1, None, self._session.writer))
-        return identifier, at, "session_opened", self._session.writer, 1, leaf_hash(body), body
+        return identifier, timestamp(at), "session_opened", leaf_hash(body), body
 
     def _placed(self, batch: Sequence[_Waiting]) -> tuple[_Session, list[_Row]]:
         """The batch's entries at their places, and the session as it is if they are confirmed."""
         session = _Session(self._session.writer, self._session.n, self._session.leaf)
         rows = []
         for entry in (waiting.entry for waiting in batch):
-            body = fill(entry.parts, (session.n + 1, session.leaf and session.leaf.hex(), session.writer))
+            body = fill(entry.parts, (session.n + 1, session.leaf.hex() if session.leaf else None, session.writer))
             session.n, session.leaf = session.n + 1, leaf_hash(body)
-            rows.append((entry.id, entry.at, entry.type, session.writer, session.n, session.leaf, body))
+            rows.append((entry.id, entry.written, entry.type, session.leaf, body))
         return session, rows
 
     async def _insert(self, batch: Sequence[_Waiting], rows: Sequence[_Row]) -> asyncpg.Record:
@@ -260,11 +301,13 @@ class Committer:
         guard = await self._sent(
             self._connection.fetchrow(
                 INSERT,
-                self._displacement,
-                min(waiting.known for waiting in batch),
+                *self._known.asks(),
                 list(frozenset[str]().union(*(waiting.entry.keys for waiting in batch))),
+                max((waiting.entry.at for waiting in batch if waiting.entry.seen), default=LONG_AGO),
                 min(waiting.entry.until for waiting in batch),
                 *(list(column) for column in zip(*rows, strict=True)),
+                self._session.writer,
+                self._session.n,
             )
         )
         assert guard is not None  # the revision's row comes back either way
@@ -295,11 +338,11 @@ class Committer:
             for waiting in batch:
                 _answer(waiting, Committed.YES)
             return
-        touched = frozenset(guard["touched"])
         again = []
         for waiting in batch:
-            waiting.known, waiting.tries = guard["n"], waiting.tries + 1
-            if waiting.entry.keys & touched or guard["at"] >= waiting.entry.until:
+            entry, waiting.tries = waiting.entry, waiting.tries + 1
+            in_time = entry.seen is None or entry.at <= guard["at"] < entry.until
+            if not in_time or not entry.stands(self._known):
                 _answer(waiting, Committed.STALE)
             elif waiting.tries >= TRIES:
                 _refuse([waiting], "the records kept changing while the decision was being recorded")
@@ -335,4 +378,4 @@ def _answer(waiting: _Waiting, committed: Committed) -> None:
 def _refuse(batch: Sequence[_Waiting], why: str) -> None:
     for waiting in batch:
         if not waiting.done.done():
-            waiting.done.set_exception(NotRecorded(why))
+            waiting.done.set_result(NotRecorded(why))

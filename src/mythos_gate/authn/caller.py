@@ -15,7 +15,8 @@ SELECT jsonb_build_object(
     'id', c.id, 'name', c.name, 'key_id', k.id, 'roles', c.roles, 'is_service', c.kind = 'service',
     'organization', o.slug, 'organization_id', c.organization_id,
     'authority', a.slug, 'authority_id', c.authority_id,
-    'person', home.slug || '/' || p.external_id, 'person_id', c.person_id),
+    'person', home.slug || '/' || p.external_id, 'person_id', c.person_id,
+    'models', c.models, 'organizations', c.organizations),
   'hash', encode(k.hash, 'hex'), 'expires_at', k.expires_at, 'revoked_at', k.revoked_at,
   'gone', coalesce(o.status = 'terminated', false) OR {LEFT}
     OR EXISTS (SELECT FROM stops s WHERE s.person_id = c.person_id AND s.lifted_at IS NULL))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import casbin
@@ -33,8 +34,12 @@ class Permissions:
         self._given = {
             role: frozenset(each for each in Permission if enforcer.enforce(role.value, each.value)) for role in Role
         }
+        self._of = lru_cache(self._together)
 
     def of(self, roles: Iterable[Role]) -> frozenset[Permission]:
+        return self._of(frozenset(roles))
+
+    def _together(self, roles: frozenset[Role]) -> frozenset[Permission]:
         return frozenset[Permission]().union(*(self._given[role] for role in roles))
 
     def has(self, caller: Caller, permission: Permission) -> bool:

@@ -237,7 +237,7 @@ class Document(_Part):
         return facts.Records(
             programme=_programme(self),
             organization=_organization(self),
-            person=_person(self.person) if self.person else None,
+            person=_person(self.person, self) if self.person else None,
             agent=_agent(self.agent) if self.agent else None,
             grants=tuple(_grant(grant, self) for grant in self.grants if grant.org == self.org.id),
             endpoint=_endpoint(self.endpoint) if self.endpoint else None,
@@ -297,12 +297,10 @@ def _grant(part: GrantPart, document: Document) -> facts.Grant:
         agents=part.agents,
         seat_cap=part.seat_cap,
         seats_used=document.seat.used.get(part.id, 0),
-        seat_held=document.seat.assigned,
-        listed=document.person is not None and document.person.id in part.listed_persons,
     )
 
 
-def _person(part: PersonPart) -> facts.Person:
+def _person(part: PersonPart, document: Document) -> facts.Person:
     return facts.Person(
         id=part.id,
         status=part.status,
@@ -325,6 +323,8 @@ def _person(part: PersonPart) -> facts.Person:
         requested_by=part.requested_by,
         review_due=part.review_due,
         screening=part.screening.record() if part.screening else None,
+        seats=frozenset(grant.id for grant in document.grants if document.seat.assigned),
+        listed=frozenset(grant.id for grant in document.grants if part.id in grant.listed_persons),
     )
 
 

@@ -6,14 +6,15 @@ that most authorities' grants agree on.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from itertools import product
 
 from mythos_gate.decision import facts
+from mythos_gate.decision.library import Connection
 from mythos_gate.decision.policy import Reason
-from mythos_gate.decision.records import Connection, Library, Loaded, load
+from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Location, Request
 from mythos_gate.terms import GrantStatus, Mfa, Outcome
 
@@ -84,10 +85,8 @@ ORDER = ("eligible", "action_needed", "in_compliance_review", "not_eligible")
 
 async def of(
     connection: Connection,
-    library: Library,
+    pip: Pip,
     people: Sequence[str],
-    displacement: timedelta,
-    wall_clock: Callable[[], datetime],
 ) -> list[Eligibility]:
     """Of each person on record, in the order of their ids; all in one snapshot."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -96,7 +95,7 @@ async def of(
             standings = []
             for model in row["models"] or [NO_MODEL]:
                 request = _request(row["id"], row["work_country"], row["endpoint"], model)
-                loaded = await load(connection, library, "", request, displacement, wall_clock)
+                (loaded,) = await pip.load(lambda: nullcontext(connection), None, [request])
                 await asyncio.sleep(0)  # decisions and stops go first
                 standings.append(_best(loaded, request))
             found.append(Eligibility(row["id"], f"{row['slug']}/{row['external_id']}", tuple(standings)))

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
+
+from pydantic import AfterValidator
 
 from mythos_gate.decision.request import Location, Request
 from mythos_gate.terms import (
@@ -34,9 +36,13 @@ EMBARGOED_GROUPS = frozenset({"E:1", "E:2"})  # Supplement 1 to 15 CFR Part 740
 RESTRICTED_GROUPS = frozenset({"D:5"})  # and Macau, which has a row of its own
 
 Vector: TypeAlias = Mapping[str, str]
+# Two times of one zone object are compared in a fraction of the time: what is read as JSON is brought to it.
+Instant = Annotated[datetime, AfterValidator(lambda read: read.astimezone(UTC))]
 
 
 # --- what the gate has on record ------------------------------------------------------------------------------
+
+# What is made anew for each request (Programme, Records, Derived) is not frozen: freezing costs more than making it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,8 @@ class Thresholds:
 class Window:
     """`start <= t < end`; an open end is None."""
 
-    start: datetime
-    end: datetime | None = None
+    start: Instant
+    end: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,11 @@ class Directive:
     exempt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Programme:
     """The global part: the same for every subject."""
 
-    data_reviewed_at: datetime | None = None
+    data_reviewed_at: Instant | None = None
     clock_skew: timedelta | None = None
     emergency: bool = False
     directives: tuple[Directive, ...] = ()
@@ -96,7 +102,7 @@ class Programme:
 @dataclass(frozen=True, slots=True)
 class Screening:
     status: ScreeningStatus
-    screened_at: datetime | None = None
+    screened_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +119,14 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """`listed`, `seat_held` and `seats_used` are read for the person who asks; `reference` is its authority's id."""
+    """`reference` is its authority's id. Of `seats_used` only counts whether it has reached the cap."""
 
     id: str
     authority: AuthorityKind
     status: GrantStatus
-    not_before: datetime
+    not_before: Instant
     reference: str = ""
-    not_after: datetime | None = None
+    not_after: Instant | None = None
     versions: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
     purposes: frozenset[str] = frozenset()
@@ -132,8 +138,6 @@ class Grant:
     agents: bool = False
     seat_cap: int | None = None
     seats_used: int = 0
-    seat_held: bool = False
-    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,10 @@ class Nationality:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`names`: every text that an approver or requester column may use for this person."""
+    """`names`: every text that an approver or requester column may use for this person.
+
+    `seats` and `listed`: the grants under which they hold a seat, and those that list them.
+    """
 
     id: str
     names: frozenset[str] = frozenset()
@@ -157,15 +164,17 @@ class Person:
     us_person: UsPerson = UsPerson.UNKNOWN
     us_basis: UsBasis | None = None
     nationalities: tuple[Nationality, ...] = ()
-    evidence_expires: datetime | None = None
-    training_expires: datetime | None = None
+    evidence_expires: Instant | None = None
+    training_expires: Instant | None = None
     acceptable_use: bool = False
     technology_control_plan: bool = False
     approvers: frozenset[str] = frozenset()
     requested_by: str | None = None
-    review_due: datetime | None = None
+    review_due: Instant | None = None
     screening: Screening | None = None
     incident: bool = False
+    seats: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +182,7 @@ class Agent:
     id: str
     status: AgentStatus | None = None
     scopes: frozenset[str] = frozenset()
-    expires: datetime | None = None
+    expires: Instant | None = None
     runtime_country: str | None = None
     depth: int | None = None
 
@@ -196,15 +205,15 @@ class BreakGlass:
     model: str | None = None
     opened_by: str | None = None
     approvers: frozenset[str] = frozenset()
-    opened: datetime | None = None
-    expires: datetime | None = None
+    opened: Instant | None = None
+    expires: Instant | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Records:
     """All that a decision may depend on. `agent` is set when an agent asks; `person` is then its sponsor."""
 
-    programme: Programme = Programme()
+    programme: Programme = field(default_factory=Programme)
     organization: Organization | None = None
     person: Person | None = None
     agent: Agent | None = None
@@ -222,7 +231,7 @@ class Records:
 # --- the derivation -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Derived:
     """The vector, the earliest instant at which it may change, and the best grant of each authority kind."""
 
@@ -241,7 +250,8 @@ class Moment:
     def reached(self, instant: datetime) -> bool:
         if self.now >= instant:
             return True
-        self.until = min(self.until, instant)
+        if instant < self.until:  # noqa: PLR1730  a call would cost more than all of this
+            self.until = instant
         return False
 
     def within(self, start: datetime, end: datetime | None) -> bool:
@@ -249,22 +259,47 @@ class Moment:
 
     def older_than(self, instant: datetime, age: timedelta) -> bool:
         """More than `age` ago: exactly `age` is still fine."""
-        return instant < FAR - age - INSTANT and self.reached(instant + age + INSTANT)
+        try:
+            return self.reached(instant + age + INSTANT)
+        except OverflowError:  # it never comes
+            return False
 
     def day_reached(self, day: date) -> bool:
         return self.reached(datetime.combine(day, time(), UTC))
 
 
+@dataclass(slots=True)
+class Asked:
+    """A question about records at a moment, with what several facts look up of it."""
+
+    records: Records
+    request: Request
+    moment: Moment
+    version: str | None
+    places: list[str | None]
+    attributed: dict[NationalityBasis, "Attribution"] = field(default_factory=dict)
+
+    def attribution(self, basis: NationalityBasis) -> "Attribution":
+        """The person's countries under a basis: several grants may share it."""
+        found = self.attributed.get(basis)
+        if found is None:
+            person, jurisdictions = self.records.person, self.records.jurisdictions
+            assert person is not None
+            found = self.attributed[basis] = attribute(person, basis, jurisdictions, self.moment)
+        return found
+
+
 def derive(records: Records, request: Request, now: datetime) -> Derived:
     """One value for every fact; of several that apply, the one that `terms.FACTS` names first."""
     moment = Moment(now)
-    vector = _of_request(records, request, moment)
+    asked = Asked(records, request, moment, major_minor(request.version), _places(records, request))
+    vector = _of_request(asked)
     best: dict[AuthorityKind, Grant] = {}
     if records.knows_subject(request):
-        _of_subject(records, request, moment, vector, best)
+        _of_subject(asked, vector, best)
     else:
         vector |= UNKNOWN_SUBJECT
-    vector["directive"] = _directive(records.programme, request, vector["presence"], moment)
+    vector["directive"] = _directive(records.programme, asked.version, vector["presence"], moment)
     return Derived(vector, moment.until, best)
 
 
@@ -277,34 +312,38 @@ UNKNOWN_SUBJECT = {
 }  # fmt: skip
 
 
-def _of_request(records: Records, request: Request, moment: Moment) -> dict[str, str]:
+def _of_request(asked: Asked) -> dict[str, str]:
+    records, request, moment = asked.records, asked.request, asked.moment
     return {
         "integrity": _integrity(records, moment),
         "stop": _stop(records),
-        "location": _location(_places(records, request), request.location, records.jurisdictions),
+        "location": _location(asked.places, request.location, records.jurisdictions),
         "endpoint": _endpoint(records),
         "session": "strong" if request.by_agent or request.mfa == "phishing_resistant" else "weak",
         "break_glass": _break_glass(records, request, moment),
     }
 
 
-def _of_subject(
-    records: Records, request: Request, moment: Moment, vector: dict[str, str], best: dict[AuthorityKind, Grant]
-) -> None:
+# Each kind of authority names the fact of its coverage.
+COVERING = tuple((kind, kind.value) for kind in AuthorityKind)
+
+
+def _of_subject(asked: Asked, vector: dict[str, str], best: dict[AuthorityKind, Grant]) -> None:
+    records, request, moment = asked.records, asked.request, asked.moment
     person, organization = records.person, records.organization
     assert person is not None
     assert organization is not None
     vector["subject"] = "agent" if request.by_agent else "person"
     vector["organization"] = organization.status.value
     vector["ownership"] = _ownership(organization, records, moment)
-    for kind in AuthorityKind:
-        vector[kind.value], grant = _coverage(kind, records, request, moment)
+    for kind, fact in COVERING:
+        vector[fact], grant = _coverage(kind, asked)
         if grant is not None:
             best[kind] = grant
     vector["person"] = _person(person)
-    vector["presence"] = _presence(person, _places(records, request), records.jurisdictions)
+    vector["presence"] = _presence(person, asked.places, records.jurisdictions)
     vector["screening"] = _screening(person.screening, moment, records.thresholds)
-    vector["nationality"] = _nationality(person, best.values(), records.jurisdictions, moment)
+    vector["nationality"] = _nationality(person, best.values(), asked)
     vector["training"] = "expired" if _ended(person.training_expires, moment) else "current"
     vector["agreements"] = "signed" if person.acceptable_use and person.technology_control_plan else "missing"
     approvers = person.approvers - person.names - {person.id, person.requested_by}
@@ -325,16 +364,20 @@ def _integrity(records: Records, moment: Moment) -> str:
 def _stop(records: Records) -> str:
     if records.programme.emergency:
         return "emergency"
-    locked = (records.organization, records.person, records.endpoint)
-    return "incident" if any(noun is not None and noun.incident for noun in locked) else "none"
+    for noun in (records.organization, records.person, records.endpoint):
+        if noun is not None and noun.incident:
+            return "incident"
+    return "none"
 
 
-def _directive(programme: Programme, request: Request, presence: str, moment: Moment) -> str:
+def _directive(programme: Programme, version: str | None, presence: str, moment: Moment) -> str:
+    if not programme.directives:
+        return "none"
     counting = [
         directive
         for directive in programme.directives
         if moment.within(directive.window.start, directive.window.end)
-        and major_minor(request.version) in directive.versions
+        and version in directive.versions
         and (directive.applies_to == DirectiveClass.ALL or presence != "us_domestic")
     ]
     if not counting:
@@ -355,8 +398,8 @@ def _ownership(organization: Organization, records: Records, moment: Moment) -> 
         return "match"
     if organization.blocked_percent >= limit:
         return "blocked"
-    switched_on = any(moment.within(window.start, window.end) for window in records.programme.affiliates_rule)
-    if organization.listed_percent >= limit and switched_on:
+    switches = records.programme.affiliates_rule
+    if organization.listed_percent >= limit and any(moment.within(each.start, each.end) for each in switches):
         return "listed_affiliate"
     if embargoed(parent, records.jurisdictions) or restricted(parent, records.jurisdictions):
         return "restricted_parent"
@@ -373,7 +416,7 @@ def _person(person: Person) -> str:
 
 
 def _presence(person: Person, places: list[str | None], jurisdictions: Jurisdictions) -> str:
-    domestic = all(canonical(place, jurisdictions) == US for place in places)
+    domestic = all([canonical(place, jurisdictions) == US for place in places])
     match person.us_person:
         case UsPerson.YES if person.us_basis is not None:
             return "us_domestic" if domestic else "us_abroad"
@@ -486,15 +529,15 @@ def _places(records: Records, request: Request) -> list[str | None]:
 def _location(places: list[str | None], location: Location, jurisdictions: Jurisdictions) -> str:
     region = jurisdictions.get(location.region) if location.region else None
     embargoed_region = region is not None and region.treatment == Treatment.EMBARGOED
-    if embargoed_region or any(embargoed(place, jurisdictions) for place in places):
+    if embargoed_region or any([embargoed(place, jurisdictions) for place in places]):
         return "embargoed"
     # A region is known of the place given only; a runtime in Ukraine has none on record.
     without_region = "UA" in (places[1:] if location.region else places)
-    if location.anonymizer or without_region or not all(usable(place, jurisdictions) for place in places):
+    if location.anonymizer or without_region or not all([usable(place, jurisdictions) for place in places]):
         return "unverified"
     if location.conflict or _prefix_differs(location, jurisdictions):
         return "conflict"
-    return "restricted" if any(restricted(place, jurisdictions) for place in places) else "permitted"
+    return "restricted" if any([restricted(place, jurisdictions) for place in places]) else "permitted"
 
 
 def _prefix_differs(location: Location, jurisdictions: Jurisdictions) -> bool:
@@ -562,18 +605,22 @@ def _most_recent(dated: list[tuple[str, date | None]]) -> Attribution:
     return Attribution(latest) if len(latest) == 1 else Attribution(defect="undated")
 
 
-def _nationality(person: Person, best: Iterable[Grant], jurisdictions: Jurisdictions, moment: Moment) -> str:
+NATIONALITY = ("embargoed", "unknown_code", "historical", "undated", "stateless", "evidence_expired", "indeterminate")
+
+
+def _nationality(person: Person, best: Iterable[Grant], asked: Asked) -> str:
     if person.us_person != UsPerson.NO:
         return "not_assessed"
-    bases = {NationalityBasis.EAR_MOST_RECENT} | {_basis(grant) for grant in best}
-    attributions = [attribute(person, basis, jurisdictions, moment) for basis in sorted(bases)]
-    found = {attribution.defect for attribution in attributions}
-    if any(embargoed(country, jurisdictions) for each in attributions for country in each.countries):
+    jurisdictions = asked.records.jurisdictions
+    attributions = [
+        asked.attribution(basis) for basis in {NationalityBasis.EAR_MOST_RECENT, *(_basis(grant) for grant in best)}
+    ]
+    found = {attribution.defect for attribution in attributions} - {None}
+    if any([embargoed(country, jurisdictions) for each in attributions for country in each.countries]):
         found.add("embargoed")
-    if _ended(person.evidence_expires, moment):
+    if _ended(person.evidence_expires, asked.moment):
         found.add("evidence_expired")
-    order = ("embargoed", "unknown_code", "historical", "undated", "stateless", "evidence_expired", "indeterminate")
-    return next((value for value in order if value in found), "clear")
+    return next((value for value in NATIONALITY if value in found), "clear") if found else "clear"
 
 
 # --- coverage -------------------------------------------------------------------------------------------------
@@ -584,16 +631,16 @@ def _basis(grant: Grant) -> NationalityBasis:
     return grant.nationality_basis or NationalityBasis.STRICT_ANY_CURRENT
 
 
-def _coverage(kind: AuthorityKind, records: Records, request: Request, moment: Moment) -> tuple[str, Grant | None]:
+def _coverage(kind: AuthorityKind, asked: Asked) -> tuple[str, Grant | None]:
     """How far the best grant of an authority kind reaches; conditions of two grants are never mixed."""
     candidates = [
-        (COVERAGE.index(_first_failing(grant, records, request, moment)), grant)
-        for grant in records.grants
+        (COVERAGE.index(_first_failing(grant, asked)), grant)
+        for grant in asked.records.grants
         if grant.authority == kind and grant.status != GrantStatus.DRAFT
     ]
     if not candidates:
         return "none", None
-    reach, grant = min(candidates, key=_rank)
+    reach, grant = min(candidates, key=_rank) if len(candidates) > 1 else candidates[0]
     return COVERAGE[reach], grant
 
 
@@ -604,47 +651,64 @@ def _rank(candidate: tuple[int, Grant]) -> tuple[int, timedelta, str, str]:
     return -reach, FAR - (grant.not_after or FAR), grant.reference, grant.id
 
 
-def _first_failing(grant: Grant, records: Records, request: Request, moment: Moment) -> str:
-    return next((name for name, fails in _conditions(grant, records, request, moment) if fails), "covered")
+def _first_failing(grant: Grant, asked: Asked) -> str:
+    """The first of the conditions, in the order of `terms.COVERAGE`, that a grant does not meet; or `covered`."""
+    return _unfit_itself(grant, asked) or _unfit_for(grant, asked) or "covered"
 
 
-def _conditions(grant: Grant, records: Records, request: Request, moment: Moment) -> Iterator[tuple[str, bool]]:
-    """The conditions of a grant, in the order of `terms.COVERAGE`, each with whether it fails."""
-    person, agent, jurisdictions = records.person, records.agent, records.jurisdictions
+def _unfit_itself(grant: Grant, asked: Asked) -> str | None:
+    """In time and standing, and for what is asked."""
+    request, moment = asked.request, asked.moment
+    if not moment.reached(grant.not_before):
+        return "not_yet_valid"
+    if grant.not_after is not None and moment.reached(grant.not_after):
+        return "expired"
+    if grant.status != GrantStatus.ACTIVE:
+        return "suspended" if grant.status == GrantStatus.SUSPENDED else "revoked"
+    if asked.version not in grant.versions:
+        return "version"
+    if request.asked_capability not in grant.capabilities:
+        return "capability"
+    return None if request.purpose in grant.purposes else "purpose"
+
+
+def _unfit_for(grant: Grant, asked: Asked) -> str | None:
+    """For whoever asks, and from where."""
+    person, by_agent = asked.records.person, asked.request.by_agent
     assert person is not None
-    yield "not_yet_valid", not moment.reached(grant.not_before)
-    yield "expired", grant.not_after is not None and moment.reached(grant.not_after)
-    yield "suspended", grant.status == GrantStatus.SUSPENDED
-    yield "revoked", grant.status == GrantStatus.REVOKED
-    yield "version", major_minor(request.version) not in grant.versions
-    yield "capability", request.asked_capability not in grant.capabilities
-    yield "purpose", request.purpose not in grant.purposes
-    yield "nationality", _excludes(grant, person, jurisdictions, moment)
-    yield "foreign_nationals", person.us_person == UsPerson.NO and not _takes_foreign_national(grant)
-    yield "contractor", person.employment == Employment.CONTRACTOR and not grant.contractors
-    yield "location", not _permits(grant, request.location.country, jurisdictions)
-    yield "agents", request.by_agent and not grant.agents
-    runtime = agent.runtime_country if agent else None
-    yield "agent_runtime", request.by_agent and not _permits(grant, runtime, jurisdictions)
-    yield "seat", not grant.seat_held and grant.seat_cap is not None and grant.seats_used >= grant.seat_cap
+    if person.us_person == UsPerson.NO:
+        if _excludes(grant, asked):
+            return "nationality"
+        if not _takes_foreign_national(grant, person):
+            return "foreign_nationals"
+    if person.employment == Employment.CONTRACTOR and not grant.contractors:
+        return "contractor"
+    if not _permits(grant, asked.places[0], asked.records.jurisdictions):
+        return "location"
+    if by_agent and not grant.agents:
+        return "agents"
+    if by_agent and not _permits(grant, asked.places[1], asked.records.jurisdictions):
+        return "agent_runtime"
+    full = grant.seat_cap is not None and grant.seats_used >= grant.seat_cap
+    return "seat" if full and grant.id not in person.seats else None
 
 
-def _excludes(grant: Grant, person: Person, jurisdictions: Jurisdictions, moment: Moment) -> bool:
-    if person.us_person != UsPerson.NO:
-        return False
-    attribution = attribute(person, _basis(grant), jurisdictions, moment)
+def _excludes(grant: Grant, asked: Asked) -> bool:
+    jurisdictions, excluded = asked.records.jurisdictions, grant.excluded_groups
     return any(
-        not grant.excluded_groups.isdisjoint(groups(country, jurisdictions) | {country})
-        for country in attribution.countries
+        [
+            country in excluded or not excluded.isdisjoint(groups(country, jurisdictions))
+            for country in asked.attribution(_basis(grant)).countries
+        ]
     )
 
 
-def _takes_foreign_national(grant: Grant) -> bool:
+def _takes_foreign_national(grant: Grant, person: Person) -> bool:
     match grant.foreign_nationals:
         case ForeignNationals.ALL_EXCEPT:
             return True
         case ForeignNationals.LISTED:
-            return grant.listed
+            return grant.id in person.listed
         case _:
             return False
 
@@ -652,5 +716,7 @@ def _takes_foreign_national(grant: Grant) -> bool:
 def _permits(grant: Grant, country: str | None, jurisdictions: Jurisdictions) -> bool:
     if not usable(country, jurisdictions):
         return False
-    allowed = {canonical(entry, jurisdictions) for entry in grant.allowed_countries}
-    return "*" in allowed or canonical(country, jurisdictions) in allowed
+    allowed = grant.allowed_countries
+    if country in allowed or "*" in allowed:
+        return True
+    return canonical(country, jurisdictions) in {canonical(entry, jurisdictions) for entry in allowed}

@@ -3,73 +3,112 @@
 import asyncio
 import hmac
 import logging
+import math
 import re
-import secrets
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias, TypeVar
-from uuid import UUID
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
 
-from mythos_gate.audit.entry import PLACE, VERSION, template, timestamp, uuid7
+from mythos_gate.audit.entry import PLACE, RANDOM, VERSION, canonical, cut, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision import eligibility, facts
+from mythos_gate.decision import eligibility, facts, search
 from mythos_gate.decision.eligibility import Eligibility
-from mythos_gate.decision.policy import BROKEN_GLASS, Decision, Policy, Reason
-from mythos_gate.decision.records import GUARD, Connection, Library, Loaded, load
+from mythos_gate.decision.library import Connection
+from mythos_gate.decision.policy import BROKEN_GLASS, REMEMBERED, Decision, Policy, Reason
+from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
-from mythos_gate.errors import GateError, NotDecided, NotRecorded
-from mythos_gate.terms import AuthorityKind, Permission
+from mythos_gate.decision.search import Found, Search
+from mythos_gate.errors import GateError, NotAuthenticated, NotDecided, NotPermitted, NotRecorded
+from mythos_gate.revision import Known
+from mythos_gate.terms import FACTS, AuthorityKind, Permission
 
 TRIES = 3
 LISTS = 2  # of eligibility, at once
+# From deciding to committing. Whatever the database's clock shows later than this, no time passed: the clock was moved.
+LONGEST = timedelta(seconds=5)
 VERSION_NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
-    """A request with who asks it, when it was received (monotonic seconds), and its context as sent."""
+    """A request with who asks it, when it was received (monotonic seconds), and its context as sent.
+
+    `entities` are those sent, with all their properties: a PDP of something else than models reads them.
+    """
 
     key: api_keys.Presented
     request: Request
     received: float
     context: Mapping[str, Any]
     request_id: str | None = None
+    entities: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What is the same for everybody whose facts are the same: the decision, and how it is told.
+
+    `logged`: members of the entry. `shown` and `explained`: members of the answer's context, for everybody and for
+    those who may see facts, rows and all codes.
+    """
+
+    decision: Decision
+    reason: Reason
+    outcome: str
+    logged: Mapping[str, orjson.Fragment | str]
+    shown: Mapping[str, orjson.Fragment | str]
+    explained: orjson.Fragment
+
+    @classmethod
+    def of(cls, policy: Policy, values: tuple[str, ...]) -> "Told":
+        """`values`: of the facts, in the order of `terms.FACTS`."""
+        vector = dict(zip(FACTS, values, strict=True))
+        decision = policy.decide(vector)
+        outcome = "allow_break_glass" if decision.codes == (BROKEN_GLASS,) else decision.outcome.value.lower()
+        reason = policy.reasons[decision.primary]
+        user = {"code": reason.subject_sees, "message": reason.message}
+        admin = {
+            "primary": decision.primary,
+            "codes": decision.codes,
+            "cause": decision.cause,
+            "bypassed": decision.bypassed,
+            "rows": decision.rows,
+            "facts": vector,
+        }
+        logged = {name: orjson.Fragment(canonical(admin[name])) for name in ("facts", "rows", "cause", "bypassed")}
+        return cls(
+            decision,
+            reason,
+            outcome,
+            {**logged, "reasons": orjson.Fragment(canonical(decision.codes)), "outcome": outcome},
+            {"outcome": outcome, "reason_user": orjson.Fragment(orjson.dumps(user))},
+            orjson.Fragment(orjson.dumps(admin)),
+        )
+
+
+@dataclass(slots=True)
 class Answer:
     """A decision, recorded unless it is a dry run's. `explained`: this caller may see facts, rows and all codes."""
 
-    id: UUID
+    id: str
     at: datetime
-    decision: Decision
-    vector: facts.Vector
-    policy: Policy
+    written: str
+    told: Told
     policy_revision: int
     explained: bool
-
-    @property
-    def outcome(self) -> str:
-        if self.decision.codes == (BROKEN_GLASS,):
-            return "allow_break_glass"
-        return self.decision.outcome.value.lower()
-
-    @property
-    def reason(self) -> Reason:
-        return self.policy.reasons[self.decision.primary]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +128,7 @@ class Clock:
     displacement: timedelta = timedelta()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Judged:
     """A decision before it is recorded."""
 
@@ -97,18 +136,20 @@ class _Judged:
     caller: api_keys.Caller
     loaded: Loaded
     derived: facts.Derived
-    decision: Decision
+    told: Told
 
-    @property
-    def seats_needed(self) -> tuple[str, ...]:
-        """The capped grants that the allow rests on and under which the person holds no seat."""
-        if not self.decision.allowed:
-            return ()
+    def seats_needed(self) -> SeatsNeeded | None:
+        """The capped grants that an allow rests on and under which the person holds no seat, if there are any."""
+        person = self.loaded.records.person
+        if person is None or not self.told.decision.allowed:
+            return None
+        best, vector = self.derived.best, self.derived.vector
         needed = [AuthorityKind.VENDOR]
-        if self.derived.vector["presence"] != "us_domestic":
+        if vector["presence"] != "us_domestic":
             needed.append(AuthorityKind.GOVERNMENT)
-        grants = [self.derived.best[kind] for kind in needed if self.derived.vector[kind] == "covered"]
-        return tuple(sorted(grant.id for grant in grants if grant.seat_cap is not None and not grant.seat_held))
+        grants = [best[kind] for kind in needed if vector[kind] == "covered"]
+        capped = [grant.id for grant in grants if grant.seat_cap is not None and grant.id not in person.seats]
+        return SeatsNeeded(person.id, tuple(sorted(capped)), self.caller.id) if capped else None
 
 
 NOBODY = Request("person", "", "invoke", None, None, "model", "", None)
@@ -121,6 +162,7 @@ class Pdp:
         self,
         pool: Pool,
         committer: Committer,
+        pip: Pip,
         permissions: Permissions,
         clock: Clock,
         origin: str,
@@ -134,91 +176,135 @@ class Pdp:
         self._origin = origin
         self._digest_key = digest_key
         self._deadline = deadline
-        self._library = Library()
+        self._pip = pip
         self._lists = asyncio.Semaphore(LISTS)
+        # Bounded, of facts and a revision alone, which never change: never of a subject.
+        self._told = lru_cache(REMEMBERED)(Told.of)
 
     async def require_ready(self) -> None:
         """Read all that a decision reads, about nobody; nothing is decided or recorded. `NotDecided`."""
         with _undecided():
             async with asyncio.timeout(self._deadline), _reading(self._pool) as connection:
-                loaded = await load(connection, self._library, "", NOBODY, self._clock.displacement, self._clock.wall)
+                (loaded,) = await self._fresh().load(lambda: nullcontext(connection), None, [NOBODY])
                 loaded.policy.decide(facts.derive(loaded.records, NOBODY, loaded.now).vector)
                 if await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'"):
                     raise NotDecided("the database takes no writes")
         if not self._committer.is_running:
             raise NotDecided("the committer has stopped")
 
-    async def evaluate(self, ask: Ask) -> Answer | SeatsNeeded:
-        """Decide, commit the entry, answer.
+    async def require(self, key: api_keys.Presented, permission: Permission) -> None:
+        """`NotAuthenticated` or `NotPermitted` unless the key is good and its holder may do this; or `NotDecided`."""
+        received = asyncio.get_running_loop().time()
+        await self._judge([Ask(key, NOBODY, received, {})], permission, received + self._deadline)
+
+    async def evaluate(self, asks: Sequence[Ask]) -> list[Answer | SeatsNeeded]:
+        """Decide each, commit the entries, answer. All were received at one time and by one key.
 
         `NotAuthenticated` or `NotPermitted` if the caller may not ask; `NotDecided` or `NotRecorded` if there is no
         answer.
         """
-        return await self._in_time(ask, self._evaluate)
+        if not asks:
+            return []
+        deadline = asks[0].received + self._deadline
+        answers = await self._evaluate(asks, deadline)
+        # A process that was stopped in between must not answer late with what was true before.
+        if asyncio.get_running_loop().time() >= deadline:
+            raise NotRecorded("the deadline passed before the decision could be answered")
+        return answers
 
     async def explain(self, ask: Ask) -> Answer:
         """Decide without an entry and without a claim."""
-        return await self._in_time(ask, self._explain)
+        deadline = ask.received + self._deadline
+        for _ in range(TRIES):
+            (judged,) = await self._judge([ask], Permission.EXPLAIN, deadline)
+            if await self._still_stands(judged.loaded, deadline):
+                return self._answer(judged)
+        raise NotDecided("the records kept changing while the decision was being explained")
 
     async def eligibility(self, people: Sequence[str]) -> list[Eligibility]:
         """What each of these people's standing requests would be answered. `NotDecided`; nothing is recorded."""
         with _undecided():
             # Long lists take few of the connections that decisions need.
             async with asyncio.timeout(self._deadline), self._lists, _reading(self._pool) as connection:
-                return await eligibility.of(
-                    connection, self._library, people, self._clock.displacement, self._clock.wall
-                )
+                return await eligibility.of(connection, self._fresh(), people)
 
-    async def _in_time(self, ask: Ask, work: Callable[[Ask], Awaitable[T]]) -> T:
-        try:
-            async with asyncio.timeout_at(ask.received + self._deadline):
-                result = await work(ask)
-        except TimeoutError as error:
-            raise NotRecorded("the deadline passed before the decision was recorded") from error
-        # A process that was stopped in between must not answer late with what was true before.
-        if asyncio.get_running_loop().time() >= ask.received + self._deadline:
-            raise NotRecorded("the deadline passed before the decision could be answered")
-        return result
+    async def refresh(self, deadline: float) -> None:
+        """Hear of all changes so far: what is decided after this rests on a later snapshot. `NotDecided`."""
+        async with _reading(self._pool, deadline) as connection:
+            await self._pip.refresh(connection)
 
-    async def _evaluate(self, ask: Ask) -> Answer | SeatsNeeded:
+    async def search(self, asked: Search) -> Found:
+        """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
+        deadline = asked.received + self._deadline
+        with _undecided():
+            async with self._lists, _reading(self._pool, deadline) as connection:
+                for _ in range(TRIES):
+                    pip = self._fresh()
+                    page = await search.page(connection, pip, self._permissions, asked)
+                    await pip.refresh(connection)
+                    if pip.known.stands(page.seen, page.keys):
+                        break
+                else:
+                    raise NotDecided("the records kept changing while they were searched")
+        if asyncio.get_running_loop().time() >= deadline:
+            raise NotDecided("the deadline passed before the search could be answered")
+        return page.found
+
+    def _fresh(self) -> Pip:
+        """One that holds nothing, for what is read in a snapshot of its own."""
+        return Pip(Known(self._clock.displacement), self._pip.library, self._clock.wall)
+
+    async def _evaluate(self, asks: Sequence[Ask], deadline: float) -> list[Answer | SeatsNeeded]:
+        results: dict[int, Answer | SeatsNeeded] = {}
         for _ in range(TRIES):
-            judged = await self._judge(ask, Permission.EVALUATE)
-            if judged.seats_needed:
-                person = judged.loaded.records.person
-                assert person is not None
-                return SeatsNeeded(person.id, judged.seats_needed, judged.caller.id)
-            answer = self._answer(judged)
-            if await self._committer.commit(self._prepared(judged, answer)) is Committed.YES:
-                return answer
+            places = [place for place in range(len(asks)) if place not in results]
+            judged = await self._judge([asks[place] for place in places], Permission.EVALUATE, deadline)
+            answers: dict[int, Answer] = {}
+            entries = []
+            for place, each in zip(places, judged, strict=True):
+                needed = each.seats_needed()
+                if needed is not None:
+                    results[place] = needed
+                else:
+                    answers[place] = self._answer(each)
+                    entries.append(self._prepared(each, answers[place]))
+            for place, committed in zip(answers, await self._committer.commit(entries, deadline), strict=True):
+                if committed is Committed.YES:
+                    results[place] = answers[place]
+            if len(results) == len(asks):
+                return [results[place] for place in range(len(asks))]
         raise NotRecorded("the records kept changing while the decision was being recorded")
 
-    async def _explain(self, ask: Ask) -> Answer:
-        for _ in range(TRIES):
-            judged = await self._judge(ask, Permission.EXPLAIN)
-            async with _reading(self._pool) as connection:
-                if not await connection.fetchval(GUARD, judged.loaded.n, list(judged.loaded.keys)):
-                    return self._answer(judged)
-        raise NotDecided("the records kept changing while the decision was being explained")
-
-    async def _judge(self, ask: Ask, permission: Permission) -> _Judged:
+    async def _judge(self, asks: Sequence[Ask], permission: Permission, deadline: float) -> list[_Judged]:
+        requests = [ask.request for ask in asks]
         with _undecided():
-            async with _reading(self._pool) as connection:
-                loaded = await load(
-                    connection, self._library, ask.key.id, ask.request, self._clock.displacement, self._clock.wall
-                )
-            caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
-            self._permissions.require(caller, permission)
-            derived = facts.derive(loaded.records, ask.request, loaded.now)
-            return _Judged(ask, caller, loaded, derived, loaded.policy.decide(derived.vector))
+            for _ in range(TRIES):
+                loaded = await self._pip.load(lambda: _reading(self._pool, deadline), asks[0].key.id, requests)
+                try:
+                    return [self._judged(*each, permission) for each in zip(asks, loaded, strict=True)]
+                except (NotAuthenticated, NotPermitted):
+                    # Without an entry, no statement checks what this rests on but this one.
+                    if await self._still_stands(loaded[0], deadline):
+                        raise
+            raise NotDecided("the records kept changing while the caller was looked up")
+
+    def _judged(self, ask: Ask, loaded: Loaded, permission: Permission) -> _Judged:
+        caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
+        self._permissions.require(caller, permission)
+        derived = facts.derive(loaded.records, ask.request, loaded.now)
+        return _Judged(ask, caller, loaded, derived, self._told(loaded.policy, tuple(map(derived.vector.get, FACTS))))
+
+    async def _still_stands(self, loaded: Loaded, deadline: float) -> bool:
+        await self.refresh(deadline)
+        return self._pip.known.stands(loaded.seen, loaded.keys)
 
     def _answer(self, judged: _Judged) -> Answer:
         loaded = judged.loaded
         return Answer(
-            id=uuid7(loaded.now, secrets.token_bytes(10)),
+            id=uuid7(loaded.now, RANDOM.take(10)),
             at=loaded.now,
-            decision=judged.decision,
-            vector=judged.derived.vector,
-            policy=loaded.policy,
+            written=timestamp(loaded.now),
+            told=judged.told,
             policy_revision=loaded.policy_revision,
             explained=self._permissions.has(judged.caller, Permission.EXPLAIN),
         )
@@ -230,10 +316,11 @@ class Pdp:
             id=answer.id,
             type="decision",
             at=answer.at,
-            parts=template(self._members(judged, answer), PLACE),
-            known=judged.loaded.n,
+            written=answer.written,
+            parts=cut(self._members(judged, answer), PLACE),
+            seen=judged.loaded.seen,
             keys=judged.loaded.keys,
-            until=until if expires is None else min(until, expires),
+            until=min(until, expires or facts.FAR, answer.at + LONGEST),
         )
 
     def _members(self, judged: _Judged, answer: Answer) -> dict[str, Any]:
@@ -242,9 +329,9 @@ class Pdp:
             "v": VERSION,
             "log": self._origin,
             "type": "decision",
-            "id": str(answer.id),
-            "at": timestamp(answer.at),
-            "salt": secrets.token_hex(16),
+            "id": answer.id,
+            "at": answer.written,
+            "salt": RANDOM.take(16).hex(),
             "caller": {"id": judged.caller.id, "key": judged.caller.key_id},
             "subject": self._subject(request, loaded),
             "organization": loaded.organization_id,
@@ -252,12 +339,7 @@ class Pdp:
             "resource": self._resource(request, loaded),
             "context": self._digest(judged.ask.context),
             "request": judged.ask.request_id and self._digest(judged.ask.request_id),
-            "facts": dict(judged.derived.vector),
-            "outcome": answer.outcome,
-            "rows": list(judged.decision.rows),
-            "reasons": list(judged.decision.codes),
-            "cause": list(judged.decision.cause),
-            "bypassed": list(judged.decision.bypassed),
+            **judged.told.logged,
             "policy": {"revision": loaded.policy_revision, "sha256": loaded.policy.sha256},
             "data_set": loaded.data_set,
         }
@@ -271,27 +353,26 @@ class Pdp:
 
     def _action(self, request: Request, loaded: Loaded) -> dict[str, Any]:
         grants, agent = loaded.records.grants, loaded.records.agent
-        capabilities = {code for grant in grants for code in grant.capabilities} | (agent.scopes if agent else set())
-        purposes = {code for grant in grants for code in grant.purposes}
+        capability, purpose = request.capability, request.purpose
+        is_known = any([capability in grant.capabilities for grant in grants]) or (agent and capability in agent.scopes)
         return {
-            "name": self._known(request.action, {"invoke"}),
-            "capability": self._known(request.capability, capabilities),
-            "purpose": self._known(request.purpose, purposes),
+            "name": self._known(request.action, request.action == "invoke"),
+            "capability": self._known(capability, is_known),
+            "purpose": self._known(purpose, any([purpose in grant.purposes for grant in grants])),
         }
 
     def _resource(self, request: Request, loaded: Loaded) -> dict[str, Any]:
         version = request.version
-        is_number = version is not None and VERSION_NUMBER.fullmatch(version) is not None
         return {
-            "type": self._known(request.resource_type, {"model"}),
-            "id": self._known(request.model, {request.model} if loaded.model_known else set()),
-            "version": version if is_number else self._known(version, set()),
+            "type": self._known(request.resource_type, request.resource_type == "model"),
+            "id": self._known(request.model, loaded.model_known),
+            "version": self._known(version, version is not None and VERSION_NUMBER.fullmatch(version)),
             "endpoint": loaded.endpoint_id,
         }
 
-    def _known(self, text: str | None, codes: Collection[str]) -> str | dict[str, str] | None:
+    def _known(self, text: str | None, is_known: object) -> str | dict[str, str] | None:
         """A code that is on record as it is; any other text only as its digest: it may say something of a person."""
-        return text if text is None or text in codes else {"digest": self._digest(text)}
+        return text if text is None or is_known else {"digest": self._digest(text)}
 
     def _digest(self, value: Any) -> str:
         return hmac.digest(self._digest_key, orjson.dumps(value, option=orjson.OPT_SORT_KEYS), "sha256").hex()
@@ -312,10 +393,12 @@ def _undecided() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _reading(pool: Pool) -> AsyncIterator[Connection]:
+async def _reading(pool: Pool, deadline: float = math.inf) -> AsyncIterator[Connection]:
     """A connection whose failures mean: not decided."""
     try:
-        async with pool.acquire() as connection:
+        async with asyncio.timeout_at(deadline), pool.acquire() as connection:
             yield connection
+    except TimeoutError as error:
+        raise NotRecorded("the deadline passed before the decision was recorded") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise NotDecided("the records cannot be read") from error

@@ -115,10 +115,14 @@ class Policy:
         An answer follows from the vector and this revision alone, neither of which changes: it is remembered for the
         next subject with the same facts.
         """
-        _check_vector(facts)
+        if facts.keys() != FACTS.keys():
+            raise Invalid(f"the vector must name every fact: {', '.join(sorted(facts.keys() ^ FACTS.keys()))}")
         return self._remembered(tuple(facts[fact] for fact in FACTS))
 
     def _decide(self, facts: Vector) -> Decision:
+        for fact, value in facts.items():
+            if value not in FACTS[fact]:
+                raise Invalid(f"{fact} is never {value!r}")
         bypass = facts["break_glass"] == "active"
         allowed, counted = self._enforce(facts, bypass=bypass)
         passed_over = [row for row in self.rows if bypass and row.bypassable and row.holds(facts)]
@@ -311,14 +315,6 @@ def _check_row(row: Row, reasons: Mapping[str, Reason]) -> None:
         raise Invalid(f"{where}: an embargo is never bypassable")
     if any(not values for values in row.cells.values()):
         raise Invalid(f"{where}: a cell leaves no value, so the row can never match")
-
-
-def _check_vector(facts: Vector) -> None:
-    if facts.keys() != FACTS.keys():
-        raise Invalid(f"the vector must name every fact: {', '.join(sorted(facts.keys() ^ FACTS.keys()))}")
-    for fact, value in facts.items():
-        if value not in FACTS[fact]:
-            raise Invalid(f"{fact} is never {value!r}")
 
 
 class _Rows(Adapter):  # type: ignore[misc]  # casbin is untyped

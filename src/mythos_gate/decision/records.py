@@ -1,148 +1,36 @@
-"""The PIP: all that a decision may depend on, read in one statement together with the revision."""
+"""The PIP: what is on record, kept in memory under the keys that a change touches, and composed for a request.
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
+Every record in here holds as of the revision that the process knows (`revision.Known`): what a change touched was
+dropped when its number was heard. A decision is composed without waiting in between, so all of it is of one snapshot,
+which the statement that commits it checks once more.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import TypeAlias
+from typing import Any
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
-from pydantic import TypeAdapter
-
-from mythos_gate import revision, tables
-from mythos_gate.audit.entry import canonical
+from mythos_gate import revision
 from mythos_gate.authn.api_keys import STORED, Stored
-from mythos_gate.authn.caller import STORED_KEY
-from mythos_gate.decision import facts
+from mythos_gate.decision import facts, fill
+from mythos_gate.decision.fill import READ, SHAPES, Wanted
+from mythos_gate.decision.library import Connection, Library
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.request import Request
 from mythos_gate.errors import NotDecided
-from mythos_gate.terms import Treatment
+from mythos_gate.revision import EVERYTHING, GLOBAL, Known, Seen
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-
-# One statement, one snapshot: the revision and the records that it stands for.
-READ = f"""
-WITH named AS (SELECT id FROM organizations WHERE slug = $4),
-asker AS (SELECT c.* FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE k.id = $1),
-agent AS (
-  SELECT * FROM agents
-  WHERE $2 = 'agent' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5))
-    -- What its caller may not ask about is not on record for it.
-    AND NOT EXISTS (SELECT FROM asker c WHERE NOT $6 = ANY (c.models)
-                    OR NOT agents.organization_id = ANY (c.organizations))
-),
-person AS (
-  SELECT id, organization_id, external_id, status, employment, training_expires, acceptable_use,
-         technology_control_plan, requested_by, review_due
-  FROM people
-  WHERE id = (SELECT sponsor_id FROM agent)
-     OR ($2 = 'person' AND (id = $3 OR (organization_id = (SELECT id FROM named) AND external_id = $5))
-       AND NOT EXISTS (SELECT FROM asker c WHERE NOT $6 = ANY (c.models)
-                       OR NOT people.organization_id = ANY (c.organizations)))
-),
-organization AS (SELECT * FROM organizations WHERE id = (SELECT organization_id FROM person)),
-endpoint_home AS (
-  SELECT CASE WHEN $8::text IS NULL THEN (SELECT id FROM organization)
-              ELSE (SELECT id FROM organizations WHERE slug = $8) END AS id
-),
-endpoint AS (
-  SELECT * FROM endpoints
-  WHERE id = $7 OR (organization_id = (SELECT id FROM endpoint_home) AND external_id = $9)
-),
-granted AS (
-  SELECT g.*, a.kind AS authority FROM grants g JOIN authorities a ON a.id = g.authority_id
-  WHERE g.organization_id = (SELECT id FROM organization) AND g.model_id = $6 AND g.status <> 'draft'
-)
-SELECT r.n, clock_timestamp() + $11::interval AS now,
-  (SELECT id FROM named) AS organization_named, (SELECT id FROM endpoint_home) AS endpoint_home,
-  (SELECT id FROM agent) AS agent_id, (SELECT id FROM person) AS person_id,
-  (SELECT id FROM organization) AS organization_id, (SELECT id FROM endpoint) AS endpoint_id,
-  (SELECT d.reviewed_at FROM data_sets d WHERE d.id = p.data_set_id) AS reviewed_at,
-  p.policy_revision, (SELECT sha256 FROM policy_revisions v WHERE v.number = p.policy_revision) AS policy_sha256,
-  p.data_set_id, EXISTS (SELECT FROM models WHERE id = $6) AS model_known,
-  ({STORED_KEY.format(key="$1")}) AS stored_key,
-  (SELECT coalesce(jsonb_agg(jsonb_build_object('versions', d.versions, 'applies_to', d.applies_to,
-     'window', jsonb_build_object('start', d.starts_at, 'end', d.ends_at),
-     'exempt', EXISTS (SELECT FROM directive_exemptions e WHERE e.directive_id = d.id
-                       AND e.organization_id = (SELECT id FROM organization)))), '[]')
-   FROM directives d WHERE d.model_id = $6) AS directives,
-  (SELECT coalesce(jsonb_agg(jsonb_build_object('start', s.starts_at, 'end', s.ends_at)), '[]')
-   FROM switches s WHERE s.name = 'affiliates_rule') AS affiliates_rule,
-  EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND (s.scope = 'everything'
-     OR (s.scope = 'model' AND s.model_id = $6)
-     OR (s.scope = 'authority' AND (s.authority_id = (SELECT authority_id FROM models WHERE id = $6)
-         OR s.authority_id IN (SELECT authority_id FROM granted))))) AS emergency,
-  (SELECT jsonb_build_object('id', o.id, 'status', o.status, 'parent_country', o.parent_country,
-     'blocked_percent', (SELECT coalesce(sum(w.percent), 0) FROM ownerships w
-                         WHERE w.organization_id = o.id AND w.blocked),
-     'listed_percent', (SELECT coalesce(sum(w.percent), 0) FROM ownerships w
-                        WHERE w.organization_id = o.id AND w.listed),
-     'ownership_change_pending', o.ownership_change_pending,
-     'screening', (SELECT jsonb_build_object('status', s.status, 'screened_at', s.screened_at)
-                   FROM organization_screenings s WHERE s.organization_id = o.id),
-     'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.organization_id = o.id))
-   FROM organization o) AS organization,
-  (SELECT coalesce(jsonb_agg(jsonb_build_object('id', g.id, 'reference', g.reference,
-     'authority', g.authority, 'status', g.status,
-     'not_before', g.not_before, 'not_after', g.not_after, 'versions', g.versions, 'capabilities', g.capabilities,
-     'purposes', g.purposes, 'foreign_nationals', g.foreign_nationals, 'excluded_groups', g.excluded_groups,
-     'nationality_basis', g.nationality_basis, 'allowed_countries', g.allowed_countries,
-     'contractors', g.contractors, 'agents', g.agents, 'seat_cap', g.seat_cap,
-     'seats_used', coalesce((SELECT c.used FROM seat_counts c WHERE c.grant_id = g.id), 0),
-     'seat_held', EXISTS (SELECT FROM seats s WHERE s.grant_id = g.id AND s.person_id = (SELECT id FROM person)),
-     'listed', EXISTS (SELECT FROM grant_listed_people l WHERE l.grant_id = g.id
-                       AND l.person_id = (SELECT id FROM person)))), '[]')
-   FROM granted g) AS grants,
-  (SELECT export_assessment(p.id) || jsonb_build_object('id', p.id,
-     'names', ARRAY[p.external_id, (SELECT slug FROM organization) || '/' || p.external_id], 'status', p.status,
-     'employment', p.employment, 'training_expires', p.training_expires, 'acceptable_use', p.acceptable_use,
-     'technology_control_plan', p.technology_control_plan,
-     'approvers', ARRAY(SELECT a.approver FROM approvals a WHERE a.person_id = p.id),
-     'requested_by', p.requested_by, 'review_due', p.review_due,
-     'screening', (SELECT jsonb_build_object('status', s.status, 'screened_at', s.screened_at)
-                   FROM person_screenings s WHERE s.person_id = p.id),
-     'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.person_id = p.id))
-   FROM person p) AS person,
-  (SELECT jsonb_build_object('id', a.id, 'status', a.status, 'scopes', a.scopes, 'expires', a.expires_at,
-     'runtime_country', a.runtime_country, 'depth', a.depth) FROM agent a) AS agent,
-  (SELECT jsonb_build_object('organization', e.organization_id, 'registered', e.status = 'active',
-     'attested', e.attested,
-     'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.endpoint_id = e.id))
-   FROM endpoint e) AS endpoint,
-  (SELECT jsonb_build_object('incident', b.incident, 'organization', b.organization_id, 'people', b.people,
-     'model', b.model_id, 'opened_by', b.opened_by, 'approvers', b.approvers, 'opened', b.opened_at,
-     'expires', b.expires_at) FROM break_glasses b
-   WHERE b.id = $10 OR (b.incident = $13
-     AND b.organization_id = (SELECT id FROM organizations WHERE slug = $12))) AS break_glass
-FROM revision r CROSS JOIN programme p
-"""  # noqa: S608  no more than another statement of ours
+TRIES = 4  # of reading what a request needs, while it keeps changing
+MOST = 50_000  # of each noun
+MISSING = "the revision is missing: run `mythos-gate db upgrade`"
 
 
-GUARD = "SELECT EXISTS (SELECT FROM touched WHERE n > $1 AND key = ANY ($2::text[]))"
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """How a request names a subject or an endpoint: the gate's id, `ORGANIZATION/EXTERNAL_ID`, or a bare name."""
-
-    id: str
-    organization: str | None
-    external_id: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> "Reference":
-        organization, slash, external_id = text.partition("/")
-        return cls("", organization, external_id) if slash else cls(text, None, text)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loaded:
-    """Records with the revision `n` that they stand for, the database's `now`, and the `keys` they rest on."""
+    """Records with the snapshot that they stand for, the database's `now`, and the `keys` they rest on."""
 
-    n: int
+    seen: Seen
     now: datetime
     keys: frozenset[str]
     stored_key: Stored | None
@@ -156,165 +44,334 @@ class Loaded:
     model_known: bool
 
 
-# Of these, in the order of codes, a data set's id is the hash.
-CONTENT = [column.name for column in tables.jurisdictions.columns if column.name != "data_set_id"]
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """The global record, ready for use: `directives` by model, each also as it is for an exempt organization."""
+
+    record: fill.Programme
+    policy: Policy
+    jurisdictions: facts.Jurisdictions
+    directives: Mapping[str, tuple[tuple[facts.Directive, facts.Directive, frozenset[str]], ...]]
+
+    def part(self, request: Request, organization: "Organization | None", skew: timedelta) -> facts.Programme:
+        """What of it concerns a request."""
+        record = self.record
+        identifier = organization.record.id if organization else ""
+        return facts.Programme(
+            record.reviewed_at,
+            skew,
+            bool(record.stopped) and self._is_stopped(request.asked_model, organization),
+            tuple(
+                exempted if identifier in exempt else directive
+                for directive, exempted, exempt in self.directives.get(request.asked_model, ())
+            ),
+            record.affiliates_rule,
+        )
+
+    def _is_stopped(self, model: str, organization: "Organization | None") -> bool:
+        concerned = {EVERYTHING, model, self.record.models.get(model)}
+        if organization is not None:
+            concerned |= organization.authorities.get(model, frozenset())
+        return not self.record.stopped.isdisjoint(concerned)
 
 
-class Library:
-    """Policies and data sets, by content hash: what is loaded once never changes."""
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """An organization with its grants, and the authorities whose they are, by model, and its break-glasses."""
 
-    def __init__(self) -> None:
-        self._policies: dict[str, Policy] = {}
-        self._data_sets: dict[str, facts.Jurisdictions] = {}
+    record: facts.Organization
+    grants: Mapping[str, tuple[facts.Grant, ...]]
+    authorities: Mapping[str, frozenset[str]]
+    break_glasses: Mapping[str, facts.BreakGlass]
 
-    async def policy(self, connection: Connection, sha256: str | None) -> Policy:
-        """The active revision, built. `NotDecided` while it cannot be: never an older one."""
-        if sha256 is None:
-            raise NotDecided("no policy is active: run `mythos-gate policy activate`")
-        if sha256 not in self._policies:
-            files = await connection.fetchval("SELECT files FROM policy_revisions WHERE sha256 = $1", sha256)
-            try:
-                policy = Policy(json.loads(files))
-            except Exception as error:
-                raise NotDecided("the active policy cannot be loaded") from error
-            if policy.sha256 != sha256:
-                raise NotDecided("the active policy is not the one that its hash names")
-            self._policies[sha256] = policy
-        return self._policies[sha256]
+    @classmethod
+    def of(cls, found: fill.Organization) -> "Organization":
+        models = {each.model for each in found.grants}
+        glasses = {name: each.break_glass for each in found.break_glasses for name in (each.id, each.name)}
+        return cls(
+            found.record,
+            {model: tuple(each.grant for each in found.grants if each.model == model) for model in models},
+            {model: frozenset(each.authority for each in found.grants if each.model == model) for model in models},
+            glasses,
+        )
 
-    async def jurisdictions(self, connection: Connection, identifier: str | None) -> facts.Jurisdictions:
-        """The data set in force; without one every country is unknown."""
+
+class _Absent(LookupError):
+    """Nothing is known of a key: not even that there is nothing."""
+
+
+class Cache:
+    """Records of one noun by key, at most so many; the longest unused leave first. None: not on record."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._records: OrderedDict[str, Any] = OrderedDict()
+        self.pop = self._records.pop
+        self.clear = self._records.clear
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            found = self._records[key]
+        except KeyError:
+            raise _Absent from None
+        self._records.move_to_end(key)
+        return found
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def put(self, key: str, record: Any) -> None:
+        self._records[key] = record
+        if len(self._records) > self._most:
+            self._records.popitem(last=False)
+
+
+ALWAYS = frozenset({GLOBAL, EVERYTHING})
+NOUNS = (
+    GLOBAL, "organization", "organization-name", "person", "person-name", "agent", "agent-name", "endpoint",
+    "endpoint-name",
+)  # fmt: skip
+
+
+class Pip:
+    """Composes what a request depends on from memory, and reads what is missing."""
+
+    def __init__(self, known: Known, library: Library, wall_clock: Callable[[], datetime], most: int = MOST) -> None:
+        self.known = known
+        self.library = library
+        self._wall_clock = wall_clock
+        self._most = most
+        self._caches = {noun: Cache(most) for noun in NOUNS}
+        # What is on record for an API key rests on several keys, and is found by each.
+        self._stored: dict[str, tuple[Stored, frozenset[str]]] = {}
+        self._resting: dict[str, set[str]] = {}
+        known.drop = self._drop
+
+    async def load(self, connect: Callable[[], Any], key_id: str | None, requests: Sequence[Request]) -> list[Loaded]:
+        """What is on record for each request, all of one snapshot. Raises what asyncpg raises, and `NotDecided`."""
+        unknown: Collection[str] = ()
+        for _ in range(TRIES):
+            composed = [self.compose(key_id, request, unknown) for request in requests]
+            loaded = [each for each in composed if each is not None]
+            if len(loaded) == len(requests):
+                return loaded
+            missing = [request for request, found in zip(requests, composed, strict=True) if found is None]
+            async with connect() as connection:
+                unknown = await self.read(connection, [key_id] if key_id else [], missing)
+        raise NotDecided("the records kept changing while they were read")
+
+    def compose(self, key_id: str | None, request: Request, unknown: Collection[str] = ()) -> Loaded | None:
+        """The same from memory alone; None if something is missing. `unknown`: keys that were looked up just now."""
+        keys = set(ALWAYS)
+        try:
+            stored = self._caller(key_id, keys, unknown)
+            programme: Programme = self._caches[GLOBAL][GLOBAL]
+            subject_id, agent, person, organization = self._subject(request, stored, keys)
+            endpoint_id, endpoint = self._endpoint(request, organization, keys)
+        except _Absent:
+            return None
+        earliest, latest = self.known.now()
+        wall = self._wall_clock()
+        # How far the database's clock is outside of the time in which it was read by this process's.
+        skew = max(wall - latest, earliest - wall, NONE)
+        glass = organization.break_glasses.get(request.break_glass) if organization and request.break_glass else None
+        return Loaded(
+            seen=self.known.seen,
+            now=earliest,
+            keys=frozenset(keys),
+            stored_key=stored,
+            records=facts.Records(
+                programme=programme.part(request, organization, skew),
+                organization=organization.record if organization else None,
+                person=person.record if person else None,
+                agent=agent.record if agent else None,
+                grants=organization.grants.get(request.asked_model, ()) if organization else (),
+                endpoint=endpoint.record if endpoint else None,
+                break_glass=glass,
+                jurisdictions=programme.jurisdictions,
+            ),
+            policy=programme.policy,
+            policy_revision=programme.record.policy_revision or 0,
+            data_set=programme.record.data_set or "",
+            subject_id=subject_id,
+            organization_id=organization.record.id if organization else None,
+            endpoint_id=endpoint_id,
+            model_known=request.asked_model in programme.record.models,
+        )
+
+    async def read(self, connection: Connection, key_ids: Sequence[str], requests: Sequence[Request]) -> list[str]:
+        """Read all that the requests depend on, in one statement. Of the ids of keys those that nobody has."""
+        new_keys = [each for each in key_ids if each not in self._stored]
+        wanted = Wanted.by(new_keys, requests, programme=GLOBAL not in self._caches[GLOBAL])
+        sent = self.known.sends()
+        rows = await connection.fetch(READ, *self.known.asks(), *wanted.values())
+        if not rows:
+            raise NotDecided(MISSING)
+        seen = self.known.hear(sent, rows[0])
+        if seen is None:
+            return []
+        await self._keep(connection, seen, wanted, {row["key"]: row["value"] for row in rows if row["key"]})
+        return [each for each in new_keys if not any(row["key"] == f"key:{each}" for row in rows)]
+
+    async def refresh(self, connection: Connection) -> None:
+        """Hear of what was touched since: what is composed then is of a snapshot taken after this call."""
+        sent = self.known.sends()
+        row = await connection.fetchrow(f"WITH {revision.GUARD} SELECT * FROM guard", *self.known.asks())  # noqa: S608
+        if row is None:
+            raise NotDecided(MISSING)
+        self.known.hear(sent, row)
+
+    async def _keep(self, connection: Connection, seen: Seen, wanted: Wanted, rows: Mapping[str, str]) -> None:
+        """Put what was read where it is found, unless it was touched meanwhile."""
+        found = {key: self._parsed(key, value) for key, value in rows.items()}
+        if GLOBAL in found:
+            found[GLOBAL] = await self._ready(connection, found[GLOBAL])
+        for key, record in list(found.items()):
+            noun = key.partition(":")[0]
+            if noun in {"person", "agent", "endpoint"}:
+                found[revision.name_key(noun, record.organization, record.name)] = key.partition(":")[2]
+        for key, record in (found | wanted.absent(found)).items():
+            if key.startswith("key:"):
+                self._keep_stored(seen, key, record)
+            elif self.known.stands(seen, (key,)):
+                self._caches[key.partition(":")[0]].put(key, record)
+
+    def _parsed(self, key: str, value: str) -> Any:
+        noun = key.partition(":")[0]
+        if noun == "key":
+            return STORED.validate_json(value)
+        if noun != GLOBAL and key in self._caches[noun]:
+            return self._caches[noun][key]
+        if noun == "organization-name":
+            return value.strip('"')
+        record = SHAPES[noun].validate_json(value)
+        return Organization.of(record) if noun == "organization" else record
+
+    async def _ready(self, connection: Connection, record: fill.Programme) -> Programme:
+        directives: dict[str, list[tuple[facts.Directive, facts.Directive, frozenset[str]]]] = {}
+        for each in record.directives:
+            forms = (each.directive, replace(each.directive, exempt=True), each.exempt)
+            directives.setdefault(each.model, []).append(forms)
+        return Programme(
+            record,
+            await self.library.policy(connection, record.policy_sha256),
+            await self.library.jurisdictions(connection, record.data_set),
+            {model: tuple(forms) for model, forms in directives.items()},
+        )
+
+    def _keep_stored(self, seen: Seen, key: str, stored: Stored) -> None:
+        caller = stored.caller
+        rests = {key, revision.key("caller", caller.id)}
+        if caller.person_id is not None:
+            rests.add(revision.key("person", caller.person_id))
+        if caller.organization_id is not None:
+            rests.add(revision.key("organization", caller.organization_id))
+        if not self.known.stands(seen, rests | {GLOBAL}):
+            return
+        if len(self._stored) >= self._most:
+            self._stored.clear()
+            self._resting.clear()
+        self._stored[caller.key_id] = (stored, frozenset(rests))
+        for each in rests | {GLOBAL}:
+            self._resting.setdefault(each, set()).add(caller.key_id)
+
+    def _drop(self, key: str) -> None:
+        if key == EVERYTHING:
+            for cache in self._caches.values():
+                cache.clear()
+            self._stored.clear()
+            self._resting.clear()
+            return
+        noun = key.partition(":")[0]
+        if noun in self._caches:
+            self._caches[noun].pop(key, None)
+        if key == GLOBAL:  # the kind of a grant's authority stands with the grant
+            self._caches["organization"].clear()
+        for each in self._resting.pop(key, ()):
+            self._stored.pop(each, None)
+
+    # --- from memory ---
+
+    def _caller(self, key_id: str | None, keys: set[str], unknown: Collection[str]) -> Stored | None:
+        if key_id is None or key_id in unknown:
+            return None
+        if key_id not in self._stored:
+            raise _Absent
+        stored, rests = self._stored[key_id]
+        keys |= rests
+        return stored
+
+    def _subject(
+        self, request: Request, stored: Stored | None, keys: set[str]
+    ) -> tuple[str | None, fill.Agent | None, fill.Person | None, Organization | None]:
+        """Whom the request is about: the id, the agent if one asks, the person behind it, and their organization."""
+        agent, identifier = None, None
+        if request.by_agent:
+            identifier = self._identify("agent", request.subject_id, keys)
+            agent = self._record("agent", identifier, keys)
+            if agent is None or not _may_ask(stored, request, agent.organization):
+                return None, None, None, None
+            person = self._record("person", agent.sponsor, keys)
+        elif request.subject_type == "person":
+            identifier = self._identify("person", request.subject_id, keys)
+            person = self._record("person", identifier, keys)
+        else:
+            return None, None, None, None
+        if person is None or not _may_ask(stored, request, person.organization):
+            return None, None, None, None
+        return identifier, agent, person, self._record("organization", person.organization, keys)
+
+    def _endpoint(
+        self, request: Request, organization: Organization | None, keys: set[str]
+    ) -> tuple[str | None, fill.Endpoint | None]:
+        if not request.endpoint:
+            return None, None
+        identifier = None
+        if organization is not None and "/" not in request.endpoint:
+            identifier = self._named("endpoint", organization.record.id, request.endpoint, keys)
         if identifier is None:
-            return {}
-        if identifier not in self._data_sets:
-            rows = await connection.fetch(
-                f'SELECT {", ".join(CONTENT)} FROM jurisdictions WHERE data_set_id = $1 ORDER BY code COLLATE "C"',  # noqa: S608
-                identifier,
-            )
-            if identifier != sha256(canonical([list(row) for row in rows])).hexdigest():
-                raise NotDecided("the data set in force is not the one that its hash names")
-            self._data_sets[identifier] = {
-                row["code"]: facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
-                for row in rows
-            }
-        return self._data_sets[identifier]
+            identifier = self._identify("endpoint", request.endpoint, keys)
+        endpoint = self._record("endpoint", identifier, keys)
+        return (identifier, endpoint) if endpoint else (None, None)
+
+    def _identify(self, noun: str, text: str, keys: set[str]) -> str | None:
+        slug, slash, name = text.partition("/")
+        if not slash:
+            return text
+        home = f"organization-name:{slug}"
+        organization = self._caches["organization-name"][home]
+        if organization is None:
+            keys.add(home)
+            return None
+        return self._named(noun, organization, name, keys)
+
+    def _named(self, noun: str, organization: str, name: str, keys: set[str]) -> str | None:
+        """The id behind a name. One that is on record stays: then only a name that is not is a key."""
+        key = revision.name_key(noun, organization, name)
+        identifier: str | None = self._caches[f"{noun}-name"][key]
+        if identifier is None:
+            keys.add(key)
+        return identifier
+
+    def _record(self, noun: str, identifier: str | None, keys: set[str]) -> Any:
+        if identifier is None:
+            return None
+        key = f"{noun}:{identifier}"
+        keys.add(key)
+        return self._caches[noun][key]
 
 
-async def load(
-    connection: Connection,
-    library: Library,
-    key_id: str,
-    request: Request,
-    displacement: timedelta,
-    wall_clock: Callable[[], datetime],
-) -> Loaded:
-    """Read what is on record for the request. Raises what asyncpg raises, and `NotDecided`."""
-    subject = Reference.parse(request.subject_id)
-    endpoint = Reference.parse(request.endpoint) if request.endpoint else None
-    glass = Reference.parse(request.break_glass) if request.break_glass else None
-    before = wall_clock()
-    row = await connection.fetchrow(
-        READ,
-        key_id,
-        request.subject_type,
-        subject.id,
-        subject.organization,
-        subject.external_id if subject.organization else None,
-        request.model if request.resource_type == "model" else None,
-        endpoint.id if endpoint else None,
-        endpoint.organization if endpoint else None,
-        endpoint.external_id if endpoint else None,
-        glass.id if glass else None,
-        displacement,
-        glass.organization if glass else None,
-        glass.external_id if glass and glass.organization else None,
+NONE = timedelta()
+
+
+def _may_ask(stored: Stored | None, request: Request, organization: str) -> bool:
+    """What its caller may not ask about is not on record for it."""
+    if stored is None:
+        return True
+    caller = stored.caller
+    return (caller.models is None or request.asked_model in caller.models) and (
+        caller.organizations is None or organization in caller.organizations
     )
-    if row is None:
-        raise NotDecided("the revision is missing: run `mythos-gate db upgrade`")
-    skew = _skew(before, row["now"], wall_clock())
-    policy = await library.policy(connection, row["policy_sha256"])
-    jurisdictions = await library.jurisdictions(connection, row["data_set_id"])
-    stored = STORED.validate_json(row["stored_key"] or "null")
-    return Loaded(
-        n=row["n"],
-        now=row["now"],
-        keys=_keys(row, key_id, stored, request, subject, endpoint),
-        stored_key=stored,
-        records=_records(row, skew, jurisdictions),
-        policy=policy,
-        policy_revision=row["policy_revision"],
-        data_set=row["data_set_id"] or "",
-        subject_id=row["agent_id"] if request.by_agent else row["person_id"],
-        organization_id=row["organization_id"],
-        endpoint_id=row["endpoint_id"],
-        model_known=row["model_known"],
-    )
-
-
-def _skew(before: datetime, database: datetime, after: datetime) -> timedelta:
-    """How far the database's clock is outside the time in which it was read by this process's clock."""
-    return max(before - database, database - after, timedelta())
-
-
-def _records(row: asyncpg.Record, skew: timedelta, jurisdictions: facts.Jurisdictions) -> facts.Records:
-    return facts.Records(
-        programme=facts.Programme(
-            data_reviewed_at=row["reviewed_at"],
-            clock_skew=skew,
-            emergency=row["emergency"],
-            directives=DIRECTIVES.validate_json(row["directives"]),
-            affiliates_rule=WINDOWS.validate_json(row["affiliates_rule"]),
-        ),
-        organization=ORGANIZATION.validate_json(row["organization"] or "null"),
-        person=PERSON.validate_json(row["person"] or "null"),
-        agent=AGENT.validate_json(row["agent"] or "null"),
-        grants=GRANTS.validate_json(row["grants"]),
-        endpoint=ENDPOINT.validate_json(row["endpoint"] or "null"),
-        break_glass=BREAK_GLASS.validate_json(row["break_glass"] or "null"),
-        jurisdictions=jurisdictions,
-    )
-
-
-def _keys(
-    row: asyncpg.Record,
-    key_id: str,
-    stored: Stored | None,
-    request: Request,
-    subject: Reference,
-    endpoint: Reference | None,
-) -> frozenset[str]:
-    keys = {revision.EVERYTHING, revision.GLOBAL, revision.key("key", key_id)}
-    if stored is not None:
-        keys.add(revision.key("caller", stored.caller.id))
-        if stored.caller.person_id is not None:
-            keys.add(revision.key("person", stored.caller.person_id))
-    found = row["agent_id"] if request.by_agent else row["person_id"]
-    keys |= _named(request.subject_type, found, subject, row["organization_named"])
-    for noun in ("person", "organization"):
-        if row[f"{noun}_id"]:
-            keys.add(revision.key(noun, row[f"{noun}_id"]))
-    if endpoint:
-        keys |= _named("endpoint", row["endpoint_id"], endpoint, row["endpoint_home"])
-    return frozenset(keys)
-
-
-def _named(noun: str, found: str | None, reference: Reference, organization: str | None) -> set[str]:
-    """The key of what was found, or of the name that was looked up and not found."""
-    if found is not None:
-        return {revision.key(noun, found)}
-    keys = {revision.key(noun, reference.id)} if reference.id else set()
-    if organization is not None and reference.external_id is not None:
-        keys.add(revision.name_key(noun, organization, reference.external_id))
-    elif reference.organization is not None:
-        keys.add(revision.key("organization-name", reference.organization))
-    return keys
-
-
-DIRECTIVES = TypeAdapter(tuple[facts.Directive, ...])
-WINDOWS = TypeAdapter(tuple[facts.Window, ...])
-ORGANIZATION: TypeAdapter[facts.Organization | None] = TypeAdapter(facts.Organization | None)
-PERSON: TypeAdapter[facts.Person | None] = TypeAdapter(facts.Person | None)
-AGENT: TypeAdapter[facts.Agent | None] = TypeAdapter(facts.Agent | None)
-GRANTS = TypeAdapter(tuple[facts.Grant, ...])
-ENDPOINT: TypeAdapter[facts.Endpoint | None] = TypeAdapter(facts.Endpoint | None)
-BREAK_GLASS: TypeAdapter[facts.BreakGlass | None] = TypeAdapter(facts.BreakGlass | None)

@@ -1,9 +1,9 @@
 """What a PEP asks: a subject wants to invoke a capability of a model, from somewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Location:
     """A place as the gateway reports it. `country` and `region` are normalised (`countries`)."""
 
@@ -13,7 +13,7 @@ class Location:
     conflict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One question. What the caller says of the person is not in it: the gate's own records count."""
 
@@ -25,7 +25,7 @@ class Request:
     resource_type: str
     model: str
     version: str | None
-    location: Location = Location()
+    location: Location = field(default_factory=Location)
     endpoint: str | None = None
     mfa: str | None = None
     break_glass: str | None = None
@@ -33,6 +33,11 @@ class Request:
     @property
     def by_agent(self) -> bool:
         return self.subject_type == "agent"
+
+    @property
+    def asked_model(self) -> str:
+        """The model, or an empty name: nothing is on record for another kind of resource."""
+        return self.model if self.resource_type == "model" else ""
 
     @property
     def asked_capability(self) -> str | None:

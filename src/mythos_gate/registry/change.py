@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -57,10 +58,10 @@ class Registry:
             "v": VERSION,
             "log": self.origin,
             "type": change.type,
-            "id": str(identifier),
+            "id": identifier,
             "writer": "registry",
             "salt": secrets.token_hex(16),
             "actor": change.actor,
             **change.details,
         }
-        await revision.commit(change.connection, identifier, change.type, template(members, REGISTRY_PLACE))
+        await revision.commit(change.connection, UUID(identifier), change.type, template(members, REGISTRY_PLACE))

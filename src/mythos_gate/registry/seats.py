@@ -16,7 +16,7 @@ async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
     """Hold a seat under each grant. `Conflict` if one has no free seat, or the person has left: then none is held.
 
     The person is locked before the counts, as a suspension does, and grants in the order of their ids, so that nobody
-    waits in a circle.
+    waits in a circle. The caps are locked too: who raises the count to the cap tells the organization's key.
     """
     present = select(people.c.organization_id).where(
         people.c.id == person, people.c.status == PersonStatus.ACTIVE, people.c.employment != Employment.ENDED
@@ -24,7 +24,10 @@ async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
     organization = (await change.connection.execute(present.with_for_update(read=True))).scalar_one_or_none()
     if organization is None:
         raise Conflict("the person has been suspended or has left")
-    for grant in sorted(wanted):
+    wanted = sorted(wanted)
+    capped = select(grants.c.id).where(grants.c.id.in_(wanted)).order_by(grants.c.id)
+    await change.connection.execute(capped.with_for_update(read=True))
+    for grant in wanted:
         await change.connection.execute(insert(seat_counts).values(grant_id=grant, used=0).on_conflict_do_nothing())
         locked = (
             await change.connection.execute(
@@ -43,7 +46,7 @@ async def claim(change: Change, person: str, wanted: Iterable[str]) -> None:
         await change.connection.execute(
             update(seat_counts).where(seat_counts.c.grant_id == grant).values(used=seat_counts.c.used + 1)
         )
-    change.details |= {"person": person, "grants": sorted(wanted)}
+    change.details |= {"person": person, "grants": wanted}
 
 
 async def release(connection: AsyncConnection, left: Sequence[str]) -> None:

@@ -1,11 +1,13 @@
 """The guards, each with how to break it: with one of these in a server, the checker must find something."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from mythos_gate.audit import log
-from mythos_gate.decision import records
 from mythos_gate.decision.pdp import Pdp
+from mythos_gate.decision.records import Pip
+from mythos_gate.revision import Known, Seen
 
 
 def _replace(condition: str, by: str) -> None:
@@ -15,35 +17,52 @@ def _replace(condition: str, by: str) -> None:
 
 def revision() -> None:
     """What was touched meanwhile does not count."""
-    _replace("NOT guard.touched && $3::text[]", "$3::text[] IS NOT NULL")
+    _replace("NOT guard.touched && $4::text[]", "$4::text[] IS NOT NULL")
 
 
 def until() -> None:
     """Nor does what has expired."""
-    _replace("guard.at < $4::timestamptz", "$4::timestamptz IS NOT NULL")
+    _replace("guard.at < $6::timestamptz", "$6::timestamptz IS NOT NULL")
 
 
 def deadline() -> None:
     """Whoever was stopped answers when he goes on."""
 
-    async def whenever(_: Pdp, ask: Any, work: Any) -> Any:
-        return await work(ask)
+    async def whenever(self: Pdp, asks: Any) -> Any:
+        return await self._evaluate(asks, math.inf)
 
-    Pdp._in_time = whenever  # type: ignore[method-assign, assignment]
+    Pdp.evaluate = whenever  # type: ignore[method-assign]
+
+
+def fill() -> None:
+    """What was read is kept, whatever was heard of meanwhile."""
+    really = Known.hear
+
+    def hear(self: Known, sent: Any, answer: Any) -> Seen:
+        really(self, sent, answer)
+        return self.seen
+
+    Known.hear = hear  # type: ignore[method-assign]
+
+
+def dropping() -> None:
+    """What was touched stays in memory."""
+    Pip._drop = lambda _self, _key: None  # type: ignore[method-assign]
 
 
 def without(noun: str, *, of_agents: bool = False) -> Callable[[], None]:
     """The keys of a noun are left out; `of_agents`: where an agent asks."""
 
     def leave_out() -> None:
-        really = records._keys
+        really = Pip.compose
 
-        def keys(row: Any, key_id: Any, stored: Any, request: Any, *rest: Any) -> frozenset[str]:
-            found = really(row, key_id, stored, request, *rest)
-            concerned = request.by_agent or not of_agents
-            return frozenset(key for key in found if not (concerned and key.partition(":")[0] == noun))
+        def compose(self: Pip, key_id: Any, request: Any, *rest: Any) -> Any:
+            loaded = really(self, key_id, request, *rest)
+            if loaded is not None and (request.by_agent or not of_agents):
+                loaded.keys = frozenset(key for key in loaded.keys if key.partition(":")[0] != noun)
+            return loaded
 
-        records._keys = keys  # type: ignore[assignment]
+        Pip.compose = compose  # type: ignore[method-assign, assignment]
 
     return leave_out
 
@@ -52,6 +71,8 @@ BROKEN: dict[str, Callable[[], None]] = {
     "revision": revision,
     "until": until,
     "deadline": deadline,
+    "fill": fill,
+    "dropping": dropping,
     "sponsor": without("person", of_agents=True),
     "organization": without("organization"),
     "key": without("key"),

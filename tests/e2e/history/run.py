@@ -375,10 +375,6 @@ class Run:
             self.world.starts,
             HIDES,
             self.stops,
-            # The count of seats is nobody's key: it is checked when a seat is claimed.
-            frozenset(
-                name for each in self.world.questions.values() for name in each.levers if name.startswith("seat ")
-            ),
         )
         checker = Checker(history)
         seen = checker.reflections()

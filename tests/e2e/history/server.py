@@ -20,7 +20,7 @@ import uvicorn
 
 from mythos_gate import app
 from mythos_gate.audit.log import Committer
-from mythos_gate.decision import pdp
+from mythos_gate.decision.records import Pip
 from mythos_gate.settings import Settings
 from tests.e2e.history.broken import BROKEN
 from tests.service import DIGEST_KEY
@@ -56,21 +56,33 @@ def arrange(folder: Path, delay: float, broken: str | None) -> None:
         Spot("commit", folder, delay),
         Spot("answer", folder, delay, stop=True),
     )
-    really_load, really_commit = pdp.load, Committer.commit  # type: ignore[attr-defined]
+    really_read, really_commit = Pip.read, Committer.commit
 
-    async def load(*arguments: Any) -> Any:
-        loaded = await really_load(*arguments)
-        await read()
-        return loaded
+    class Slow:
+        """A connection whose rows take their time."""
 
-    async def committed(self: Committer, entry: Any) -> Any:
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.connection, name)
+
+        async def fetch(self, *arguments: Any) -> Any:
+            rows = await self.connection.fetch(*arguments)
+            await read()
+            return rows
+
+    async def reading(self: Pip, connection: Any, *arguments: Any) -> Any:
+        return await really_read(self, Slow(connection), *arguments)  # type: ignore[arg-type]
+
+    async def committed(self: Committer, *arguments: Any) -> Any:
         await commit()
-        outcome = await really_commit(self, entry)
+        outcome = await really_commit(self, *arguments)
         await answer()
         return outcome
 
-    pdp.load = load  # type: ignore[attr-defined, assignment]
-    Committer.commit = committed  # type: ignore[method-assign]
+    Pip.read = reading  # type: ignore[method-assign, assignment]
+    Committer.commit = committed  # type: ignore[method-assign, assignment]
     if broken is not None:
         BROKEN[broken]()
 
