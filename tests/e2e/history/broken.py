@@ -47,7 +47,7 @@ def fill() -> None:
 
 def dropping() -> None:
     """What was touched stays in memory."""
-    Pip._drop = lambda _self, _key: None  # type: ignore[method-assign]
+    Pip._drop = lambda _self, key: None  # type: ignore[method-assign, assignment]
 
 
 def without(noun: str, *, of_agents: bool = False) -> Callable[[], None]:

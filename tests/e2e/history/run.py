@@ -197,7 +197,8 @@ class Run:
         key = self.askable[name].key
         names = [name, *self.rng.sample([other for other, each in self.askable.items() if each.key == key], 1)]
         names = list(dict.fromkeys(names * BATCH))[:BATCH]
-        body = b'{"evaluations":[' + b",".join(self.askable[each].body for each in names) + b"]}"
+        items = b",".join(self.askable[each].body for each in names)
+        body = b'{"options":{"explain":true},"evaluations":[' + items + b"]}"
         self.under_way.update(names)
         try:
             reply = await self._request(process, "/access/v1/evaluations", key, body)
