@@ -1,5 +1,6 @@
-.PHONY: env run test test-integration check format lock clean
+.PHONY: bench env run test test-integration check format lock clean
 ARGS ?=
+SIZE ?= small
 
 env: .venv/.ready
 
@@ -38,6 +39,16 @@ lock:
 	@command -v uv >/dev/null || { echo "make: uv is needed to resolve: https://docs.astral.sh/uv" >&2; exit 1; }
 	uv pip compile --universal --python-version 3.11 --generate-hashes --extra embedded --group dev pyproject.toml -o requirements.lock
 
+bench: env .bench/.ready
+	@PYTHONPATH=.bench/site .venv/bin/python -m bench $(SIZE) $(ARGS)
+
+.bench/.ready: bench/requirements.txt bench/install.py .venv/.ready
+	@command -v wrk >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -q wrk; } || { echo "make: wrk is needed for the load: e.g. apt install wrk" >&2; exit 1; }
+	rm -rf .bench/site
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --target .bench/site -r bench/requirements.txt
+	.venv/bin/python bench/install.py .bench/cerbos
+	@touch $@
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .bench .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -242,4 +242,4 @@ async def _uses(connection: Connection, request: Request) -> tuple[Request, ...]
         )
         for row in rows
     ]
-    return tuple(dict.fromkeys([request, *named]))
+    return (request, *(each for each in named if each != request))
