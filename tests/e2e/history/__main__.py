@@ -16,6 +16,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--answers", type=int, default=200_000)
     options.add_argument("--changes", type=int, default=500)
+    options.add_argument("--askers", type=int, default=32, help="of each process")
     options.add_argument("--copies", type=int, default=5, help="organizations of each kind")
     options.add_argument("--stop-every", type=float, default=10, help="seconds between stopping a process for two")
     options.add_argument("--deadline", type=float, default=1.5, help="of the processes, in seconds")

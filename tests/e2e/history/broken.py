@@ -45,6 +45,11 @@ def fill() -> None:
     Known.hear = hear  # type: ignore[method-assign]
 
 
+def dropping() -> None:
+    """What was touched stays in memory."""
+    Pip._drop = lambda _self, key: None  # type: ignore[method-assign, assignment]
+
+
 def without(noun: str, *, of_agents: bool = False) -> Callable[[], None]:
     """The keys of a noun are left out; `of_agents`: where an agent asks."""
 
@@ -67,6 +72,7 @@ BROKEN: dict[str, Callable[[], None]] = {
     "until": until,
     "deadline": deadline,
     "fill": fill,
+    "dropping": dropping,
     "sponsor": without("person", of_agents=True),
     "organization": without("organization"),
     "key": without("key"),

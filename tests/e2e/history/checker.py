@@ -78,8 +78,7 @@ LATE = "an allow that arrives later than the deadline after it became false"
 class History:
     """`questions`: the levers that each rests on. `hides`: which rows cannot be seen beside a row.
 
-    `starts`: where the levers stand at the beginning; a lever that is not named shows nothing. `unguarded`: those that
-    may move between reading and recording.
+    `starts`: where the levers stand at the beginning; a lever that is not named shows nothing.
     """
 
     questions: Mapping[str, Sequence[str]]
@@ -90,7 +89,6 @@ class History:
     starts: Mapping[str, Rows] = field(default_factory=dict)
     hides: Mapping[str, Rows] = field(default_factory=dict)
     stops: Sequence[Stop] = ()
-    unguarded: frozenset[str] = frozenset()
 
 
 class _Lever:
@@ -133,16 +131,11 @@ class Checker:
         for answer in self._history.answers:
             if not self._fits(answer, answer.sent, answer.received):
                 found.append(self._finding(STALE, answer, answer.sent))
-            elif answer.written and not self._fits(answer, self._recorded(answer), answer.written[1]):
+            elif answer.written and not self._fits(answer, *answer.written):
                 found.append(self._finding(UNTRUE, answer, answer.written[0]))
             elif answer.allowed and not self._fits(answer, self._oldest(answer), answer.received):
                 late.append(self._finding(LATE, answer, self._oldest(answer)))
         return found + list(self._unexcused(late))
-
-    def _recorded(self, answer: Answer) -> float:
-        assert answer.written is not None
-        guarded = self._history.unguarded.isdisjoint(self._history.questions[answer.question])
-        return answer.written[0] if guarded else answer.sent
 
     def _oldest(self, answer: Answer) -> float:
         return max(answer.sent, answer.received - self._history.deadline - self._history.transport)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mythos_gate.settings import root
+HERE = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ class Servers:
     @contextmanager
     def forking(cls) -> Iterator["Servers"]:
         command = [sys.executable, "-m", "tests.e2e.history.server"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root()), *sys.path])}
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with subprocess.Popen(
-            command, cwd=root(), env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command, cwd=HERE, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as forking:
             yield cls(forking)  # at the end its input is closed, and so it ends
 

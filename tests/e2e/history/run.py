@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 import orjson
 import psycopg
 
+from tests.e2e.history.changes import Changes, Episode, Move
 from tests.e2e.history.checker import REVISION, Answer, Change, Checker, Finding, History, Rows, Stop
 from tests.e2e.history.client import Connection, Process, Reply, Servers
 from tests.e2e.history.office import Office, Times
-from tests.e2e.history.world import HIDES, Episode, Move, Question, World
+from tests.e2e.history.world import HIDES, Question, World
 from tests.service import Service
 
-ASKERS = 6  # of each process
 OFFICERS = 4
 HOT = 0.6  # of what is asked is about what is being changed
 BATCH = 4
@@ -84,7 +84,7 @@ class Report:
     history: History
     findings: list[Finding]
     kinds: Counter[str]
-    unanswered: Counter[int]
+    unanswered: Counter[str]
     reflected: list[float]
     unseen: Counter[str]
     unrecorded: int
@@ -95,7 +95,7 @@ class Report:
         said = Counter("allow" if each.allowed else min(each.rows & {"401", "403"}, default="deny") for each in answers)
         lines = [
             f"{len(answers)} answers in {self.seconds:.0f} s: {', '.join(f'{count} {each}' for each, count in said.most_common())}",
-            f"no answer: {', '.join(f'{count} times {status}' for status, count in self.unanswered.items()) or 'never'}",
+            f"no answer: {'; '.join(f'{count} times: {why}' for why, count in self.unanswered.items()) or 'never'}",
             f"{sum(self.kinds.values())} changes: {', '.join(f'{count} {kind}' for kind, count in sorted(self.kinds.items()))}",
             f"{len(self.history.stops)} times a process was stopped for {STOPPED} s",
             f"never shown: {', '.join(self.unseen) or 'none'}",
@@ -122,11 +122,12 @@ class Run:
     processes: Sequence[Process]
     clock: Clock
     rng: random.Random
+    askers: int = 6  # of each process
     asked: list[Asked] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     stops: list[Stop] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
-    unanswered: Counter[int] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
     askable: dict[str, Question] = field(default_factory=dict)
     hot: Counter[str] = field(default_factory=Counter)
     under_way: Counter[str] = field(default_factory=Counter)
@@ -146,7 +147,11 @@ class Run:
         self.askable = {name: question for name, question in self.world.questions.items() if name not in late}
         async with asyncio.TaskGroup() as tasks:
             others = [
-                *(tasks.create_task(self._ask_on(each)) for each in range(len(self.processes)) for _ in range(ASKERS)),
+                *(
+                    tasks.create_task(self._ask_on(each))
+                    for each in range(len(self.processes))
+                    for _ in range(self.askers)
+                ),
                 tasks.create_task(self._stop_now_and_then(stop_every)),
                 tasks.create_task(self._watch()),
             ]
@@ -192,7 +197,8 @@ class Run:
         key = self.askable[name].key
         names = [name, *self.rng.sample([other for other, each in self.askable.items() if each.key == key], 1)]
         names = list(dict.fromkeys(names * BATCH))[:BATCH]
-        body = b'{"evaluations":[' + b",".join(self.askable[each].body for each in names) + b"]}"
+        items = b",".join(self.askable[each].body for each in names)
+        body = b'{"options":{"explain":true},"evaluations":[' + items + b"]}"
         self.under_way.update(names)
         try:
             reply = await self._request(process, "/access/v1/evaluations", key, body)
@@ -221,7 +227,7 @@ class Run:
 
     def _keep_refusal(self, process: int, names: Sequence[str], reply: Reply) -> None:
         if reply.status == 503:
-            self.unanswered[503] += len(names)
+            self.unanswered[reply.json()["detail"]] += len(names)
         elif reply.status in {401, 403}:
             shown = self._rows.setdefault((str(reply.status),), frozenset({str(reply.status)}))
             self.asked += [Asked(name, reply.sent, reply.received, False, shown, process, None) for name in names]
@@ -370,13 +376,6 @@ class Run:
             self.world.starts,
             HIDES,
             self.stops,
-            # The count of seats is nobody's key: it is checked when a seat is claimed.
-            frozenset(
-                lever
-                for levers in self.world.questions.values()
-                for lever in levers.levers
-                if lever.startswith("seat ")
-            ),
         )
         checker = Checker(history)
         seen = checker.reflections()
@@ -433,10 +432,11 @@ async def history(
     stop_every: float,
     deadline: float,
     delay: float,
+    askers: int = 6,
     broken: str | None = None,
 ) -> Report:
     """Make one, and check it."""
     async with running(servers, database, folder, copies=copies, deadline=deadline, delay=delay, broken=broken) as run:
-        begun = time.monotonic()
-        await run.make(run.world.episodes(changes, run.rng), answers, stop_every)
+        run.askers, begun = askers, time.monotonic()
+        await run.make(Changes(run.world).episodes(changes, run.rng), answers, stop_every)
         return run.report(deadline, time.monotonic() - begun)

@@ -108,11 +108,6 @@ def test_an_answer_that_was_overtaken_before_its_entry_was_written():
     assert found([allow(1, 9, written=(2.5, 2.6)), deny(1, 9, written=(4, 5))], SUSPENSION) == []
 
 
-def test_what_is_not_guarded_may_be_overtaken_by_what_was_asked_for_later():
-    answers = [allow(1, 9, written=(4, 5)), allow(3.5, 9, written=(4, 5))]
-    assert found(answers, SUSPENSION, unguarded=frozenset({"person"})) == [STALE]
-
-
 def test_an_allow_that_is_written_after_an_expiry():
     expiry = Change("person", SUSPENDED, 2, 2.001, "training expires")
     assert found([allow(1.9, 2.1, written=(2.05, 2.06))], expiry) == [UNTRUE]

@@ -13,10 +13,10 @@ import pytest
 from tests import postgres
 from tests.e2e.history import run
 from tests.e2e.history.broken import BROKEN
-from tests.e2e.history.checker import LATE, UNTRUE
+from tests.e2e.history.changes import MAKERS, Changes
+from tests.e2e.history.checker import LATE, STALE, UNTRUE
 from tests.e2e.history.client import Process, Servers
 from tests.e2e.history.run import Run
-from tests.e2e.history.world import MAKERS
 
 pytestmark = pytest.mark.anyio
 DEADLINE = 1.5
@@ -51,7 +51,7 @@ async def test_no_answer_is_stale(servers, database, tmp_path):
 
 async def test_while_policies_are_activated_each_answer_is_that_of_the_revision_it_names(servers, database, tmp_path):
     async with run.running(servers, database, tmp_path, copies=1) as made:
-        changing, *_ = made.world.programme(0)
+        changing, *_ = Changes(made.world).programme(0)
         await made.make([changing] * 15, 1_000)
         report = made.report(5, 0)
     assert report.findings == [], str(report)
@@ -82,6 +82,7 @@ RACES = {
     "deadline": Race("person suspended", "h{}/us person", "answer", DEADLINE + 1, DEADLINE, LATE),
     # Read before the change, kept after another's answer told of it: from then on wrong for good.
     "fill": Race("person suspended", "h{}/us person", "read", meanwhile="h{}/abroad person"),
+    "dropping": Race("person suspended", "h{}/us person", found=STALE),
     "sponsor": Race("person suspended", "h{}/bot agent"),
     "organization": Race("organization suspended", "h{}/us person"),
     "key": Race("key revoked", "h{} by lost"),
@@ -119,7 +120,7 @@ async def racing(
 async def found(races: Run, process: Process, raced: Race, turn: int) -> list[str]:
     """What is found when the change comes while the answer waits."""
     made = Run(races.world, [*races.processes, process], races.clock, random.Random(turn))
-    episodes = chain.from_iterable(make(made.world, turn) for make in MAKERS)
+    episodes = chain.from_iterable(make(Changes(made.world), turn) for make in MAKERS)
     change, *back = next(each.moves for each in episodes if each.moves[0].kind == raced.kind)
     name = raced.asked.format(turn)
     # What expires is on record before it is asked about.
