@@ -218,6 +218,8 @@ async def test_a_page_looks_at_a_bounded_number_of_people(service, monkeypatch):
     assert [bool(one["page"]["next_token"]) for one in told] == [True, True, False]
     assert looked == [100, 100, 100, 100, 32, 32]
     assert sorted(each["id"] for one in told for each in one["results"]) == EVERYBODY
+    unknown = {"resource": {"type": "model", "id": "mythos-9"}}
+    assert await found(service, "subject", question() | unknown) == []
 
 
 async def test_models_have_pages_too(service):
@@ -400,6 +402,13 @@ def between(monkeypatch):
 async def test_a_suspension_in_between_is_seen(service, between):
     between(partial(service.post, "/v1/people/acme/us/suspend"))
     assert await found(service, "subject", question()) == ["acme/ca"]
+
+
+async def test_who_becomes_allowed_in_between_is_seen(service, between):
+    agents = PROGRAMME["agents"]
+    await service.load(agents=agents.replace("now+1d", "now-1d"))
+    between(partial(service.load, agents=agents))
+    assert await found(service, "subject", question(kind="agent")) == ["acme/bot"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
