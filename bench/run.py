@@ -1,7 +1,9 @@
 """One run, from an empty state folder to the figures."""
 
+import fcntl
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -76,9 +78,9 @@ class Served:
 async def run(plan: Plan, state: Path, cerbos: Path, say: "Say") -> report.Report:
     """All of it; what it started has ended when it returns."""
     scratch = state / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    with _postgres(state) as (owner, postmaster):
+    with _alone(state), _postgres(state) as (owner, postmaster):
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(_served(plan, plan.size, owner, postmaster, scratch, "gate", say))
             large = None
@@ -100,6 +102,18 @@ class Say:
 
     def __call__(self, text: str) -> None:
         print(f"{time.perf_counter() - self._begun:6.1f} s  {text}", flush=True)
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Two runs over one state folder would stop each other's Postgres: the second is refused."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "bench.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"bench: another run uses {state}: wait for it, or give another --state")
+        yield
 
 
 @contextmanager
