@@ -127,7 +127,7 @@ async def census(gate: Gate, asked: Sequence[Question]) -> list[Answered]:
 
 async def _answers(connection: Connection, questions: Sequence[Question]) -> list[Answered]:
     for _ in range(TRIES):
-        status, headers, content = await connection.post(EVALUATIONS, batch(questions))
+        status, headers, content = await connection.post(EVALUATIONS, batch(questions) | {"options": {"explain": True}})
         if status == 200:
             break
     else:

@@ -134,7 +134,9 @@ def measure(prepared: Sequence[Prepared], answered: Sequence[Answered], rounds: 
 
     ValueError if one of them answers otherwise than the gate did.
     """
-    rows = prepared[0].policy.rows
+    first = prepared[0].pip.compose(prepared[0].key, prepared[0].request)
+    assert first is not None
+    rows = first.policy.rows
     work: dict[str, tuple[Decide, list[Any]]] = {
         "ours": (ours, list(prepared)),
         "ours_unremembered": (unremembered, list(prepared[:UNREMEMBERED])),

@@ -169,7 +169,15 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _claim(gate: Gate, needed: SeatsNeeded, few: asyncio.Semaphore, deadline: float) -> None:
-    """A few at a time: claims wait for few connections."""
+    """A few at a time: claims wait for few connections. For one person's first requests, one claim."""
+    under_way = gate.claiming.get(needed)
+    if under_way is None:
+        under_way = gate.claiming[needed] = asyncio.ensure_future(_claimed(gate, needed, few, deadline))
+        under_way.add_done_callback(lambda _: gate.claiming.pop(needed))
+    await asyncio.shield(under_way)
+
+
+async def _claimed(gate: Gate, needed: SeatsNeeded, few: asyncio.Semaphore, deadline: float) -> None:
     try:
         async with asyncio.timeout_at(deadline), few, gate.claims.change("seat_claimed", needed.caller) as change:
             await seats.claim(change, needed.person, needed.grants)

@@ -1,8 +1,9 @@
 """What endpoints ask for in their signatures: the gate's parts, and a caller with a permission."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from mythos_gate.audit.log import Committer
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision.pdp import Clock, Pdp
+from mythos_gate.decision.pdp import Clock, Pdp, SeatsNeeded
 from mythos_gate.errors import Invalid, NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings
@@ -36,6 +37,7 @@ class Gate:
     clock: Clock
     tokens: Tokens
     metadata: Mapping[str, str]
+    claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     @property
     def now(self) -> datetime:

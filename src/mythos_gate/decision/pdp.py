@@ -207,9 +207,7 @@ class Pdp:
             return []
         deadline = asks[0].received + self._deadline
         answers = await self._evaluate(asks, deadline)
-        # A process that was stopped in between must not answer late with what was true before.
-        if asyncio.get_running_loop().time() >= deadline:
-            raise NotRecorded("the deadline passed before the decision could be answered")
+        _require_in_time(deadline)
         return answers
 
     async def explain(self, ask: Ask) -> Answer:
@@ -218,6 +216,7 @@ class Pdp:
         for _ in range(TRIES):
             (judged,) = await self._judge([ask], Permission.EXPLAIN, deadline)
             if await self._still_stands(judged.loaded, deadline):
+                _require_in_time(deadline)
                 return self._answer(judged)
         raise NotDecided("the records kept changing while the decision was being explained")
 
@@ -246,8 +245,7 @@ class Pdp:
                         break
                 else:
                     raise NotDecided("the records kept changing while they were searched")
-        if asyncio.get_running_loop().time() >= deadline:
-            raise NotDecided("the deadline passed before the search could be answered")
+        _require_in_time(deadline)
         return page.found
 
     def _fresh(self) -> Pip:
@@ -376,6 +374,12 @@ class Pdp:
 
     def _digest(self, value: Any) -> str:
         return hmac.digest(self._digest_key, orjson.dumps(value, option=orjson.OPT_SORT_KEYS), "sha256").hex()
+
+
+def _require_in_time(deadline: float) -> None:
+    """A process that was stopped in between must not answer late with what was true before. `NotRecorded`."""
+    if asyncio.get_running_loop().time() >= deadline:
+        raise NotRecorded("the deadline passed before the decision could be answered")
 
 
 @contextmanager

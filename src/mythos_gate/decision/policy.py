@@ -174,7 +174,10 @@ class Policy:
                 self._enforce(facts, bypass=bypass)
 
     def _compile(self, model: str) -> Any:
-        enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=model), _Rows(self.rows))
+        try:
+            enforcer = casbin.Enforcer(casbin.Enforcer.new_model(text=model), _Rows(self.rows))
+        except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+            raise Invalid("model.conf: is no Casbin model with requests, policies, an effect and a matcher") from error
         enforcer.add_function("holds", lambda facts, when: self._by_when[when].holds(facts))
         enforcer.add_function("noted", lambda hits, row: hits.append(row) is None)
         # The stock effector stops at the first deny; every matching row is wanted.
