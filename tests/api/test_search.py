@@ -218,8 +218,9 @@ async def test_a_page_looks_at_a_bounded_number_of_people(service, monkeypatch):
     assert [bool(one["page"]["next_token"]) for one in told] == [True, True, False]
     assert looked == [100, 100, 100, 100, 32, 32]
     assert sorted(each["id"] for one in told for each in one["results"]) == EVERYBODY
-    unknown = {"resource": {"type": "model", "id": "mythos-9"}}
-    assert await found(service, "subject", question() | unknown) == []
+    for unknown in ({"resource": {"type": "model", "id": "mythos-9"}}, {"action": {"name": "read"}}):
+        assert await found(service, "subject", question() | unknown) == []  # nobody is looked at
+    assert sum(looked) == 2 * 232
 
 
 async def test_models_have_pages_too(service):
@@ -245,10 +246,11 @@ async def follow(service, members, token, status=200, kind="subject", **page):
 
 
 async def test_a_limit_may_be_left_out_on_the_next_page_and_is_then_the_same(service):
+    await enrol(service, [f"new-{number}" for number in range(5)])
     members, token = await begun(service)
-    assert (await follow(service, members, token)).content == (await follow(service, members, token, limit=1)).content
-    await enrol(service, ["new-1", "new-2"])
-    assert len((await follow(service, members, token)).json()["results"]) == 1
+    told = await follow(service, members, token)
+    assert told.content == (await follow(service, members, token, limit=1)).content
+    assert len(told.json()["results"]) == 1
 
 
 @pytest.mark.parametrize("limit", [0, 2, 10**9])
@@ -461,3 +463,16 @@ async def test_a_search_that_takes_too_long_gives_no_answer(service, monkeypatch
     answer = await search(service, "subject", question(), 503)
     monkeypatch.undo()
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_process_that_was_stopped_before_the_answer_gives_none(service, monkeypatch):
+    class Stopped(asyncio.Semaphore):
+        async def __aexit__(self, *values):
+            await super().__aexit__(*values)
+            clock = asyncio.get_running_loop().time
+            monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + 60)
+
+    monkeypatch.setattr(service.gate.pdp, "_lists", Stopped(1))
+    answer = await search(service, "subject", question(), 503)
+    monkeypatch.undo()
+    assert answer.json()["detail"].startswith("the deadline passed")
