@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp
 
 from mythos_gate import db
 from mythos_gate.api import (
@@ -100,8 +101,14 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     document.install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
-    app.add_middleware(front.Front, state=app.state, routes=HOT)
-    app.add_middleware(edge.Edge, body_limit=settings.body_limit, import_limit=settings.import_limit)
+    framework = app.build_middleware_stack
+
+    def stack() -> ASGIApp:
+        """Before the framework's own layers, of which each costs."""
+        hot = front.Front(framework(), app.state, HOT)
+        return edge.Edge(hot, settings.body_limit, settings.import_limit)
+
+    app.build_middleware_stack = stack  # type: ignore[method-assign]
     return app
 
 

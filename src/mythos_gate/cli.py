@@ -32,6 +32,7 @@ from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Permission, Role
+from mythos_gate.workers import NOT_STARTED, Workers
 
 T = TypeVar("T")
 LOCAL = "local operator"
@@ -98,15 +99,24 @@ def serve(
     with _told():
         if not _free(*chosen):
             raise Misconfigured(f"{chosen[0]}:{chosen[1]} is in use: choose another with --port")
-    uvicorn.run(
+    config = uvicorn.Config(
         "mythos_gate.app:from_environment",
         factory=True,
         host=chosen[0],
         port=chosen[1],
-        workers=workers,
         access_log=False,
         log_level="warning",
+        # Nothing is done by a client's address.
+        proxy_headers=False,
+        server_header=False,
     )
+    if workers > 1:
+        Workers(config, workers).run()
+    else:
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            raise typer.Exit(NOT_STARTED)
 
 
 @app.command("demo")

@@ -1,14 +1,12 @@
 """Postgres: one pool per role, and the schema's versions."""
 
+import importlib
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
-import alembic.util
 import asyncpg
 from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -133,26 +131,31 @@ async def refuse_owners(urls: Mapping[DbRole, str]) -> None:
             raise Misconfigured(f"production must not log in as the owner or a superuser: see the URL of {role}")
 
 
+def _alembic() -> Any:
+    """Only whoever migrates waits for it: each worker would."""
+    return importlib.import_module("alembic.command")
+
+
 def upgrade(url: str, target: str = "head") -> None:
     """Bring the schema to `target`; `Misconfigured` if the server is too old or cannot be reached."""
-    _with_config(url, lambda config: alembic.command.upgrade(config, target))
+    _with_config(url, lambda config: _alembic().upgrade(config, target))
 
 
 def downgrade(url: str, target: str) -> None:
-    _with_config(url, lambda config: alembic.command.downgrade(config, target))
+    _with_config(url, lambda config: _alembic().downgrade(config, target))
 
 
 def differences(url: str) -> str | None:
     """What the tables and the migrated schema disagree about, or None."""
     try:
-        _with_config(url, alembic.command.check)
-    except alembic.util.CommandError as error:
+        _with_config(url, lambda config: _alembic().check(config))
+    except importlib.import_module("alembic.util").CommandError as error:
         return str(error)
     return None
 
 
 def _with_config(url: str, run: Any) -> None:
-    config = alembic.config.Config(root() / "alembic.ini")
+    config = importlib.import_module("alembic.config").Config(root() / "alembic.ini")
     config.set_main_option("script_location", str(root() / "migrations").replace("%", "%%"))
     made = create_engine(sqlalchemy_url(url))
     try:

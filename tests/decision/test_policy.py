@@ -239,8 +239,10 @@ def test_a_code_that_could_not_be_told_is_refused(name, line, message):
         BASELINE["model.conf"].replace('!(r.bypass && p.bypassable == "yes") && ', ""),
         BASELINE["model.conf"].replace("holds(r.facts, p.when) && ", ""),
         BASELINE["model.conf"].replace("&& noted(r.hits, p.row)", ""),
+        "",
+        "[request_definition]\nr = facts, bypass, hits\n",
     ],
-    ids=["denies do not override", "no bypass", "every row matches", "rows are not recorded"],
+    ids=["denies do not override", "no bypass", "every row matches", "rows are not recorded", "empty", "half a model"],
 )
 def test_a_model_that_decides_otherwise_than_the_gate_is_refused(model):
     with pytest.raises(Invalid, match=r"model\.conf"):

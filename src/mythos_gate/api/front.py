@@ -3,6 +3,7 @@
 A framework costs several times what a decision does. Both ways lead to the same functions, from bytes to bytes.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -63,6 +64,7 @@ class Reply:
         return made
 
 
+logger = logging.getLogger(__name__)
 Route: TypeAlias = Callable[[Gate, Incoming], Awaitable[Reply]]
 
 
@@ -85,6 +87,10 @@ class Front:
             await problems.of(error)(scope, receive, send)
             return
         except ClientDisconnect:
+            return
+        except Exception:
+            logger.exception("a request failed")
+            await problems.surprise()(scope, receive, send)
             return
         headers = [
             (b"content-length", str(len(reply.body)).encode()),

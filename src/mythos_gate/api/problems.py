@@ -91,9 +91,9 @@ async def _of_framework(_request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _of_surprise(request: Request, _error: Exception) -> JSONResponse:
-    answer = response(Kind("internal", "internal error", 500), "something unforeseen happened; it was logged")
-    # Starlette answers this one outside of every middleware, the edge included.
-    if (request_id := request.headers.get("x-request-id")) is not None:
-        answer.headers["X-Request-ID"] = request_id
-    return answer
+async def _of_surprise(_request: Request, _error: Exception) -> JSONResponse:
+    return surprise()
+
+
+def surprise() -> JSONResponse:
+    return response(Kind("internal", "internal error", 500), "something unforeseen happened; it was logged")

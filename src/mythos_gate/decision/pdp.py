@@ -236,7 +236,7 @@ class Pdp:
         """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
         deadline = asked.received + self._deadline
         with _undecided():
-            async with self._lists, _reading(self._pool, deadline) as connection:
+            async with asyncio.timeout_at(deadline), self._lists, _reading(self._pool) as connection:
                 for _ in range(TRIES):
                     pip = self._fresh()
                     page = await search.page(connection, pip, self._permissions, asked)
