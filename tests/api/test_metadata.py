@@ -61,7 +61,7 @@ async def test_every_endpoint_is_there(database, tmp_path):
 async def test_a_path_stands_behind_the_well_known_one(database, tmp_path, tenant):
     async with serving(database, tmp_path, public_url=f"https://pdp.example/{tenant}") as client:
         assert (await client.get(f"{PATH}/{tenant}")).json() == expected(f"https://pdp.example/{tenant}")
-        for other in ("tenant2", f"{tenant}/x", "a", "", "a//b"):
+        for other in ("tenant2", f"{tenant}/x", "a", "", "a//b", "%00", "x" * 1000, "%ED%A0%80"):
             answer = await client.get(f"{PATH}/{other}")
             assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), other
 

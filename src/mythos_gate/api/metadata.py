@@ -12,7 +12,6 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import OKPKey
 
 from mythos_gate.api.deps import Gate, TheGate
-from mythos_gate.api.text import Name
 from mythos_gate.errors import Misconfigured, NotFound
 from mythos_gate.settings import Settings
 
@@ -80,7 +79,7 @@ async def metadata(gate: TheGate) -> Response:
 
 
 @router.get(PATH + "/{tenant:path}", response_model=dict[str, str])
-async def metadata_of_path(tenant: Name, gate: TheGate) -> Response:
+async def metadata_of_path(tenant: str, gate: TheGate) -> Response:
     """The same, where the PDP's identifier has a path: that path stands behind the well-known one (9.2.1)."""
     if tenant != urlsplit(gate.metadata["policy_decision_point"]).path.strip("/"):
         raise NotFound("there is no PDP of this path")
