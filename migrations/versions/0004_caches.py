@@ -7,13 +7,13 @@ down_revision = "0003"
 
 FUNCTIONS = """
 -- Whether a grant is full is on record with its organization; how many seats are taken is nobody's key. Whoever
--- claims or releases holds the count's lock, and the cap does not change under a claim (registry/seats).
+-- claims or releases holds the count's lock; the cap is locked here, so that it does not change meanwhile.
 CREATE FUNCTION touch_full() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
   organization text;
   cap integer;
 BEGIN
-  SELECT organization_id, seat_cap INTO organization, cap FROM grants WHERE id = NEW.grant_id;
+  SELECT organization_id, seat_cap INTO organization, cap FROM grants WHERE id = NEW.grant_id FOR SHARE;
   IF (OLD.used >= cap) IS DISTINCT FROM (NEW.used >= cap) THEN
     PERFORM touch_keys(ARRAY['organization:' || organization]);
   END IF;

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8321
     deadline: float = Field(5.0, gt=0)  # seconds from a request's receipt to its answer
-    cache: int = Field(50_000, gt=0)  # records of each noun that a process keeps in memory
+    cache: int = Field(50_000, ge=1_000)  # records of each noun that a process keeps in memory
     body_limit: int = Field(65_536, gt=0)  # bytes of a request
     import_limit: int = Field(16 * 2**20, gt=0)  # bytes of a file sent to an import
 

@@ -554,3 +554,12 @@ async def test_a_cold_subject_costs_one_query_and_a_known_one_none(service):
     async with pool.acquire() as connection:
         assert await connection.fetchval("SELECT current_setting('role')") == "mythos_gate_service"
         assert connection.is_in_transaction() is False
+
+
+@pytest.mark.parametrize("depth", [250, 253, 254, 300, 1_000, 20_000])
+async def test_a_body_nested_too_deep_is_a_bad_request_and_no_error_of_ours(service, depth):
+    sent = json.dumps(question())[:-2] + ', "deep": ' + "[" * depth + "]" * depth + "}}"
+    headers = service.authorization(Role.GATEWAY) | {"Content-Type": "application/json"}
+    for path in ("/access/v1/evaluation", "/access/v1/evaluations"):
+        answer = await service.client.post(path, content=sent, headers=headers)
+        assert answer.status_code == (200 if depth < 252 else 400), answer.text

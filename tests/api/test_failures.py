@@ -1,6 +1,7 @@
 """Cannot load, evaluate or commit: 503, never an answer. Each test breaks that very step."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -15,7 +16,7 @@ from mythos_gate.decision.pdp import Pdp
 from mythos_gate.decision.policy import FILES, Policy
 from mythos_gate.registry import callers
 from mythos_gate.terms import Role
-from tests.service import POLICIES, Service, question, until
+from tests.service import POLICIES, PROGRAMME, Service, question, until
 
 pytestmark = pytest.mark.anyio
 
@@ -235,16 +236,31 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 async def test_a_claim_that_must_wait_ends_with_the_deadline_and_holds_up_nobody_else(tmp_path, service):
+    claiming = [f"p{i}" for i in range(20)]
+    await service.load(
+        people=PROGRAMME["people"].splitlines()[0]
+        + "\n"
+        + "".join(f"acme,{each},employee,yes,citizen,,,now+90d,yes,yes,a1;a2,r1,now+90d\n" for each in claiming),
+        screenings="organization,person,status,screened_at\n"
+        + "".join(f"acme,{each},clear,now-1h\n" for each in claiming),
+    )
     async with Service.running(service.database, tmp_path / "second", deadline=6) as hurried:
         hurried.keys = service.keys
         with psycopg.connect(service.database) as other:
             other.execute("SELECT FROM seat_counts FOR UPDATE")
-            asked = [asyncio.create_task(hurried.ask(question("acme/ca", country="DE"))) for _ in range(20)]
+            asked = [asyncio.create_task(hurried.ask(question(f"acme/{each}", country="DE"))) for each in claiming]
             await until(lambda: service.sql(WAITING)[0][0] >= 4)
             assert (await hurried.post("/v1/organizations/other/suspend")).status_code == 200
             assert not any(task.done() for task in asked)
             answers = await asyncio.gather(*asked)
     assert {answer.status_code for answer in answers} == {503}
+
+
+async def test_of_one_persons_many_first_requests_one_claims(service):
+    before = service.sql("SELECT count(*) FROM log_entries WHERE type = 'seat_claimed'")[0][0]
+    asks = [service.ask(question("acme/ca", country="DE")) for _ in range(20)]
+    assert {answer.json()["decision"] for answer in await asyncio.gather(*asks)} == {True}
+    assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'seat_claimed'") == [(before + 1,)]
 
 
 async def test_a_change_that_the_server_warns_about_is_503(service):
@@ -384,6 +400,39 @@ async def test_a_suspension_while_it_is_explained_is_seen(service, monkeypatch):
 
     monkeypatch.setattr(Pdp, "_judge", judge_and_suspend)
     assert (await service.post("/v1/explain", json=question())).json()["decision"] is False
+
+
+async def test_what_expired_while_it_was_explained_is_decided_again(service, monkeypatch):
+    """The process had not heard of the database's clock for a while."""
+    expires = service.now + timedelta(seconds=0.5)
+    await service.load(
+        people=f"organization,external_id,employment,training_expires\nacme,us,employee,{expires.isoformat()}\n"
+    )
+    assert (await service.post("/v1/explain", json=question())).json()["decision"] is True
+    known = service.gate.pdp._pip.known
+    at, sent, heard = known._clock
+    await asyncio.sleep(0.6)
+    known._clock = (at, sent, heard + 0.6)
+    said = (await service.post("/v1/explain", json=question())).json()
+    assert said["context"]["reason_admin"]["primary"] == "TRAINING_EXPIRED"
+
+
+@pytest.mark.parametrize("role", [None, Role.AUDITOR])
+async def test_a_refusal_from_memory_is_checked(service, role):
+    """What the process holds of the caller is old: it had no such role, or was revoked, and is not any more."""
+    identifier = service.keys[Role.GATEWAY].split("_")[1]
+    assert (await service.ask(question(), Role.GATEWAY)).status_code == 200
+    pip = service.gate.pdp._pip
+    stored, rests = pip._stored[identifier]
+    old = (
+        replace(stored, revoked_at=service.now)
+        if role is None
+        else replace(stored, caller=replace(stored.caller, roles=frozenset([role])))
+    )
+    pip._stored[identifier] = (old, rests)
+    async with service.gate.registry.change("touched", "test") as change:
+        await change.connection.execute(text("UPDATE callers SET name = name || '.' WHERE name = 'test gateway'"))
+    assert (await service.ask(question(), Role.GATEWAY)).status_code == 200
 
 
 async def test_a_key_revoked_in_between_is_401(service, between):

@@ -208,9 +208,9 @@ async def test_a_page_looks_at_a_bounded_number_of_people(service, monkeypatch):
     looked = []
     real = searching.judge
 
-    async def judge(connection, source, requests):
+    async def judge(source, requests):
         looked.append(len(requests))
-        return await real(connection, source, requests)
+        return await real(source, requests)
 
     monkeypatch.setattr(searching, "judge", judge)
     await enrol(service, [f"new-{number}" for number in range(230)], REST.replace("yes,citizen", "unknown,"))
@@ -472,7 +472,7 @@ async def test_a_process_that_was_stopped_before_the_answer_gives_none(service, 
             clock = asyncio.get_running_loop().time
             monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock() + 60)
 
-    monkeypatch.setattr(service.gate.pdp, "_lists", Stopped(1))
+    monkeypatch.setattr(service.gate.pdp, "_searches", Stopped(1))
     answer = await search(service, "subject", question(), 503)
     monkeypatch.undo()
     assert answer.json()["detail"].startswith("the deadline passed")

@@ -167,6 +167,25 @@ async def test_an_entry_that_others_hold_up_is_refused_after_three_tries(databas
     assert decisions(await written(database)) == []
 
 
+async def test_an_entry_from_before_the_clock_was_set_back_is_decided_again(database, tmp_path):
+    async with committing(database, tmp_path) as committer:
+        entry = prepared(committer)
+        entry.at += timedelta(seconds=5)
+        assert await commit(committer, entry) is Committed.STALE
+    assert decisions(await written(database)) == []
+
+
+async def test_nobody_waits_past_their_deadline_while_the_committer_connects(database, tmp_path):
+    async def hang():
+        await asyncio.Event().wait()
+
+    async with committing(database, tmp_path, hang) as committer:
+        deadline = asyncio.get_running_loop().time() + 0.1
+        async with asyncio.timeout(5):
+            with pytest.raises(NotRecorded, match="deadline"):
+                await committer.commit([prepared(committer)], deadline)
+
+
 @pytest.mark.parametrize("key", [revision.GLOBAL, revision.EVERYTHING])
 async def test_a_global_or_coarse_change_makes_every_entry_stale(database, tmp_path, key):
     async with committing(database, tmp_path) as committer:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, StrictBool
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, TheGate, authenticate
+from mythos_gate.api.deps import Gate, TheGate
 from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.api.text import Text
 from mythos_gate.authn import api_keys
@@ -18,6 +19,7 @@ from mythos_gate.decision import request as requests
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.errors import Conflict, GateError, NotRecorded
 from mythos_gate.registry import seats
+from mythos_gate.terms import Permission
 
 TRIES = 3
 AT_ONCE = 8  # claims of seats
@@ -136,7 +138,8 @@ async def answered(gate: Gate, ask: Ask) -> Reply:
 @router.post("/v1/explain", responses=PROBLEMS, openapi_extra=BODY)
 async def explain(request: Request, gate: TheGate) -> Response:
     """What would be decided, with all reasons; no entry is written and no seat claimed."""
-    answer = await gate.pdp.explain(await _asked(gate, Incoming.of(request.scope, request.receive)))
+    incoming = Incoming.of(request.scope, request.receive)
+    answer = await gate.pdp.explain(await _asked(gate, incoming, Permission.EXPLAIN))
     return Reply(orjson.dumps(shown(answer))).response()
 
 
@@ -170,30 +173,34 @@ async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 async def _claim(gate: Gate, needed: SeatsNeeded, few: asyncio.Semaphore, deadline: float) -> None:
     """A few at a time: claims wait for few connections. For one person's first requests, one claim."""
-    under_way = gate.claiming.get(needed)
-    if under_way is None:
-        under_way = gate.claiming[needed] = asyncio.ensure_future(_claimed(gate, needed, few, deadline))
-        under_way.add_done_callback(lambda _: gate.claiming.pop(needed))
-    await asyncio.shield(under_way)
-
-
-async def _claimed(gate: Gate, needed: SeatsNeeded, few: asyncio.Semaphore, deadline: float) -> None:
     try:
-        async with asyncio.timeout_at(deadline), few, gate.claims.change("seat_claimed", needed.caller) as change:
-            await seats.claim(change, needed.person, needed.grants)
-    except Conflict:
-        return  # the last seat went to somebody else: the next evaluation says so
+        async with asyncio.timeout_at(deadline), few:
+            under_way = gate.claiming.get(needed)
+            if under_way is None:
+                under_way = gate.claiming[needed] = asyncio.ensure_future(_claimed(gate, needed))
+                under_way.add_done_callback(lambda _: gate.claiming.pop(needed))
+            await asyncio.shield(under_way)
     except TimeoutError as error:
         raise NotRecorded("the deadline passed before a seat was claimed") from error
 
 
-async def _asked(gate: Gate, incoming: Incoming) -> Ask:
+async def _claimed(gate: Gate, needed: SeatsNeeded) -> None:
+    """Whoever waits for it may be there later than the first."""
+    with suppress(Conflict):  # the last seat went to somebody else: the next evaluation says so
+        async with (
+            asyncio.timeout(gate.settings.deadline),
+            gate.claims.change("seat_claimed", needed.caller) as change,
+        ):
+            await seats.claim(change, needed.person, needed.grants)
+
+
+async def _asked(gate: Gate, incoming: Incoming, permission: Permission = Permission.EVALUATE) -> Ask:
     """The question; a caller without a valid key is told so before anything about the body."""
     presented = api_keys.bearer(incoming.authorization)
     try:
         return read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
     except GateError:
-        await authenticate(gate, presented)
+        await gate.pdp.require(presented, permission)
         raise
 
 

@@ -61,7 +61,7 @@ def _quickly(sent: bytes) -> Any:
     try:
         found = orjson.loads(sent)
         return found if orjson.dumps(found).count(b'"') == sent.count(b'"') else None
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, TypeError):  # the latter where it is nested too deep to be written
         return None
 
 

@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request, Response
 
 from mythos_gate.api import problems
 from mythos_gate.api.authzen import evaluate, read
-from mythos_gate.api.deps import TheGate, authenticate
+from mythos_gate.api.deps import TheGate
 from mythos_gate.api.front import Incoming
 from mythos_gate.authn import api_keys
 from mythos_gate.errors import Invalid
+from mythos_gate.terms import Permission
 
 router = APIRouter(tags=["decision"])
 PREFIX = "x-gate-"
@@ -65,7 +66,7 @@ async def forward_auth(request: Request, gate: TheGate) -> Response:
     try:
         ask = read(incoming, presented, _members(request))
     except Invalid:
-        await authenticate(gate, presented)
+        await gate.pdp.require(presented, Permission.EVALUATE)
         raise
     (answer,) = await evaluate(gate, [ask])
     code, told = answer.told.reason.subject_sees, answer.told.reason.message

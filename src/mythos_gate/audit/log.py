@@ -25,6 +25,7 @@ T = TypeVar("T")
 TRIES = 3
 BATCH = 500
 TICK = 0.05  # seconds
+PATIENCE = 30.0  # seconds, with a connection that may be dead: then its outcome is unknown
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -220,6 +221,7 @@ class Committer:
             self._wake.clear()
             while self._queue:
                 batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+                self._under_way = batch
                 try:
                     await self._commit(batch)
                 except Exception:
@@ -234,7 +236,6 @@ class Committer:
         batch = self._standing(batch)
         if not batch:
             return
-        self._under_way = batch
         session, rows = self._placed(batch)
         sent = self._known.sends()
         try:
@@ -261,7 +262,8 @@ class Committer:
     async def _open(self, at: datetime) -> None:
         """Connect, and see the session's opening confirmed."""
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connect()
+            async with asyncio.timeout(PATIENCE):
+                self._connection = await self._connect()
             self._connection.add_log_listener(self._hear)
         session = self._session
         if session.n:
@@ -316,7 +318,8 @@ class Committer:
     async def _sent(self, statement: Awaitable[T]) -> T:
         """What the server answers. `Unconfirmed` if it warned."""
         self._warned = False
-        answer = await statement
+        async with asyncio.timeout(PATIENCE):
+            answer = await statement
         if self._warned:
             raise Unconfirmed
         return answer

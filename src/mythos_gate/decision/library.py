@@ -2,7 +2,7 @@
 
 import json
 from hashlib import sha256
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -16,6 +16,8 @@ from mythos_gate.terms import Treatment
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 
+T = TypeVar("T")
+MOST = 4  # of each
 # Of these, in the order of codes, a data set's id is the hash.
 CONTENT = [column.name for column in tables.jurisdictions.columns if column.name != "data_set_id"]
 
@@ -39,7 +41,7 @@ class Library:
                 raise NotDecided("the active policy cannot be loaded") from error
             if policy.sha256 != sha256:
                 raise NotDecided("the active policy is not the one that its hash names")
-            self._policies[sha256] = policy
+            _keep(self._policies, sha256, policy)
         return self._policies[sha256]
 
     async def jurisdictions(self, connection: Connection, identifier: str | None) -> facts.Jurisdictions:
@@ -53,8 +55,16 @@ class Library:
             )
             if identifier != sha256(canonical([list(row) for row in rows])).hexdigest():
                 raise NotDecided("the data set in force is not the one that its hash names")
-            self._data_sets[identifier] = {
-                row["code"]: facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
-                for row in rows
-            }
+            _keep(self._data_sets, identifier, {row["code"]: _jurisdiction(row) for row in rows})
         return self._data_sets[identifier]
+
+
+def _jurisdiction(row: asyncpg.Record) -> facts.Jurisdiction:
+    return facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
+
+
+def _keep(loaded: dict[str, T], identifier: str, value: T) -> None:
+    """The one in force, and those before it that may come back."""
+    loaded[identifier] = value
+    if len(loaded) > MOST:
+        del loaded[next(iter(loaded))]

@@ -32,7 +32,7 @@ from mythos_gate.revision import Known
 from mythos_gate.terms import FACTS, AuthorityKind, Permission
 
 TRIES = 3
-LISTS = 2  # of eligibility, at once
+LISTS = 2  # of eligibility at once, and as many searches: decisions need connections too
 # From deciding to committing. Whatever the database's clock shows later than this, no time passed: the clock was moved.
 LONGEST = timedelta(seconds=5)
 VERSION_NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
@@ -138,6 +138,12 @@ class _Judged:
     derived: facts.Derived
     told: Told
 
+    @property
+    def until(self) -> datetime:
+        """When a fact changes by time alone, or the caller's key ends."""
+        stored = self.loaded.stored_key
+        return min(self.derived.until, (stored and stored.expires_at) or facts.FAR)
+
     def seats_needed(self) -> SeatsNeeded | None:
         """The capped grants that an allow rests on and under which the person holds no seat, if there are any."""
         person = self.loaded.records.person
@@ -178,6 +184,7 @@ class Pdp:
         self._deadline = deadline
         self._pip = pip
         self._lists = asyncio.Semaphore(LISTS)
+        self._searches = asyncio.Semaphore(LISTS)
         # Bounded, of facts and a revision alone, which never change: never of a subject.
         self._told = lru_cache(REMEMBERED)(Told.of)
 
@@ -215,7 +222,7 @@ class Pdp:
         deadline = ask.received + self._deadline
         for _ in range(TRIES):
             (judged,) = await self._judge([ask], Permission.EXPLAIN, deadline)
-            if await self._still_stands(judged.loaded, deadline):
+            if await self._still_stands(judged.loaded, deadline) and self._pip.known.now()[1] < judged.until:
                 _require_in_time(deadline)
                 return self._answer(judged)
         raise NotDecided("the records kept changing while the decision was being explained")
@@ -236,12 +243,12 @@ class Pdp:
         """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
         deadline = asked.received + self._deadline
         with _undecided():
-            async with asyncio.timeout_at(deadline), self._lists, _reading(self._pool) as connection:
+            async with asyncio.timeout_at(deadline), self._searches, _reading(self._pool) as connection:
                 for _ in range(TRIES):
                     pip = self._fresh()
                     page = await search.page(connection, pip, self._permissions, asked)
                     await pip.refresh(connection)
-                    if pip.known.stands(page.seen, page.keys):
+                    if pip.known.stands(page.seen, page.keys) and pip.known.now()[1] < page.until:
                         break
                 else:
                     raise NotDecided("the records kept changing while they were searched")
@@ -308,8 +315,6 @@ class Pdp:
         )
 
     def _prepared(self, judged: _Judged, answer: Answer) -> Prepared:
-        until = judged.derived.until
-        expires = judged.loaded.stored_key.expires_at if judged.loaded.stored_key else None
         return Prepared(
             id=answer.id,
             type="decision",
@@ -318,7 +323,7 @@ class Pdp:
             parts=cut(self._members(judged, answer), PLACE),
             seen=judged.loaded.seen,
             keys=judged.loaded.keys,
-            until=min(until, expires or facts.FAR, answer.at + LONGEST),
+            until=min(judged.until, answer.at + LONGEST),
         )
 
     def _members(self, judged: _Judged, answer: Answer) -> dict[str, Any]:

@@ -236,7 +236,7 @@ class Pip:
         for key, record in (found | wanted.absent(found)).items():
             if key.startswith("key:"):
                 self._keep_stored(seen, key, record)
-            elif self.known.stands(seen, (key,)):
+            elif self.known.stands(seen, _rests(key)):
                 self._caches[key.partition(":")[0]].put(key, record)
 
     def _parsed(self, key: str, value: str) -> Any:
@@ -288,7 +288,7 @@ class Pip:
         noun = key.partition(":")[0]
         if noun in self._caches:
             self._caches[noun].pop(key, None)
-        if key == GLOBAL:  # the kind of a grant's authority stands with the grant
+        if key == GLOBAL:  # as `_rests` says
             self._caches["organization"].clear()
         for each in self._resting.pop(key, ()):
             self._stored.pop(each, None)
@@ -365,6 +365,11 @@ class Pip:
 
 
 NONE = timedelta()
+
+
+def _rests(key: str) -> tuple[str, ...]:
+    """The keys that a record rests on: the kind of a grant's authority stands with its organization's grants."""
+    return (key, GLOBAL) if key.startswith("organization:") else (key,)
 
 
 def _may_ask(stored: Stored | None, request: Request, organization: str) -> bool:

@@ -8,19 +8,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-import asyncpg
-
-from mythos_gate import revision
 from mythos_gate.authn import api_keys
-from mythos_gate.authn.caller import STORED_KEY
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision import facts
 from mythos_gate.decision.fill import Reference
 from mythos_gate.decision.library import Connection
-from mythos_gate.decision.records import Pip
+from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
 from mythos_gate.revision import Seen
 from mythos_gate.terms import Permission
@@ -30,12 +27,6 @@ MOST = 500  # of one page: well within the deadline
 ACTION = "invoke"  # the only one that grants speak of
 MOST_USES = 256  # of one subject: capability and purpose, as its organization's grants name them
 
-# The first statement of a page, so its snapshot: who asks, what they are confined to, and the revision it stands for.
-OPENING = f"""
-SELECT clock_timestamp() + $2::interval AS now, ({STORED_KEY.format(key="$1")}) AS stored_key,
-  c.models, c.organizations, EXISTS (SELECT FROM models WHERE id = $3) AS model_known
-FROM (SELECT) AS one LEFT JOIN api_keys k ON k.id = $1 LEFT JOIN callers c ON c.id = k.caller_id
-"""  # noqa: S608  no more than another statement of ours
 # The number stands in the text: planned for any number, a page would sort the whole table.
 SUBJECTS = f"""
 SELECT s.id, o.slug || '/' || s.external_id AS name
@@ -101,15 +92,25 @@ class Page:
 
     found: Found
     seen: Seen
+    until: datetime  # when time alone may change an answer
     keys: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Source:
-    """What judging takes beside the connection and the questions."""
+    """What a page is read from, and what it rests on so far."""
 
+    connection: Connection
     pip: Pip
-    key_id: str
+    opening: Loaded  # who asks, and the programme
+    keys: set[str]
+    until: datetime = facts.FAR
+
+    @property
+    def caller(self) -> api_keys.Caller:
+        stored = self.opening.stored_key
+        assert stored is not None
+        return stored.caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Judged:
 
     allowed: bool
     keys: frozenset[str]
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,99 +131,82 @@ class _Candidate:
     requests: tuple[Request, ...]
 
 
-async def judge(connection: Connection, source: Source, requests: Sequence[Request]) -> list[Judged]:
+async def judge(source: Source, requests: Sequence[Request]) -> list[Judged]:
     """What each of these questions would be answered, in the connection's snapshot."""
     judged = []
-    found = await source.pip.load(lambda: nullcontext(connection), source.key_id, requests)
+    found = await source.pip.load(lambda: nullcontext(source.connection), source.caller.key_id, requests)
     for request, loaded in zip(requests, found, strict=True):
-        decision = loaded.policy.decide(facts.derive(loaded.records, request, loaded.now).vector)
-        judged.append(Judged(decision.allowed, loaded.keys))
+        derived = facts.derive(loaded.records, request, loaded.now)
+        decision = loaded.policy.decide(derived.vector)
+        judged.append(Judged(decision.allowed, loaded.keys, derived.until))
         await asyncio.sleep(0)  # decisions and stops go first
     return judged
 
 
-async def page(
-    connection: Connection,
-    pip: Pip,
-    permissions: Permissions,
-    search: Search,
-) -> Page:
+async def page(connection: Connection, pip: Pip, permissions: Permissions, search: Search) -> Page:
     """One page, in one snapshot. `NotAuthenticated` or `NotPermitted` if its caller may not ask.
 
     At most `MOST` candidates are looked at, so a page may hold fewer than its limit, or nothing, and not be the last.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await pip.refresh(connection)
-        opening = await connection.fetchrow(OPENING, search.key.id, pip.known.displacement, search.request.model)
-        assert opening is not None  # one row, whoever asks
-        caller = api_keys.verify(
-            search.key, api_keys.STORED.validate_json(opening["stored_key"] or "null"), opening["now"]
-        )
+        nobody = replace(search.request, subject_type="", endpoint=None, break_glass=None)
+        (opening,) = await pip.load(lambda: nullcontext(connection), search.key.id, [nobody])
+        caller = api_keys.verify(search.key, opening.stored_key, opening.now)
         permissions.require(caller, Permission.EVALUATE)
-        source = Source(pip, search.key.id)
-        found, keys = await _page(connection, source, search, opening)
-    keys |= {
-        revision.EVERYTHING,
-        revision.GLOBAL,
-        revision.key("key", search.key.id),
-        revision.key("caller", caller.id),
-    }
-    if caller.person_id is not None:
-        keys.add(revision.key("person", caller.person_id))
-    return Page(found, pip.known.seen, frozenset(keys))
+        source = Source(connection, pip, opening, set(opening.keys))
+        expires = opening.stored_key.expires_at if opening.stored_key else None
+        source.until = expires or facts.FAR
+        found = await _page(source, search)
+    return Page(found, pip.known.seen, source.until, frozenset(source.keys))
 
 
-async def _page(
-    connection: Connection, source: Source, search: Search, opening: asyncpg.Record
-) -> tuple[Found, set[str]]:
+async def _page(source: Source, search: Search) -> Found:
     limit = MOST if search.limit is None else search.limit
     ids: list[str] = []
-    keys: set[str] = set()
     place = search.after
     for _ in range(MOST // CHUNK):
-        read = await _candidates(connection, search, opening, place)
-        for candidate, allowed in await _judged(connection, source, read[:CHUNK], keys):
+        read = await _candidates(source, search, place)
+        for candidate, allowed in await _judged(source, read[:CHUNK]):
             if allowed and len(ids) == limit:
-                return Found(tuple(ids), place), keys
+                return Found(tuple(ids), place)
             place = candidate.place
             if allowed:
                 ids.append(candidate.id)
         if len(read) <= CHUNK:
-            return Found(tuple(ids), None), keys
+            return Found(tuple(ids), None)
         if len(ids) == limit:
             break
-    return Found(tuple(ids), place), keys
+    return Found(tuple(ids), place)
 
 
-async def _judged(
-    connection: Connection, source: Source, candidates: Sequence[_Candidate], keys: set[str]
-) -> list[tuple[_Candidate, bool]]:
-    """Each candidate with whether it is found; `keys` grows by what that rests on."""
-    judged = iter(await judge(connection, source, [request for each in candidates for request in each.requests]))
+async def _judged(source: Source, candidates: Sequence[_Candidate]) -> list[tuple[_Candidate, bool]]:
+    """Each candidate with whether it is found."""
+    judged = iter(await judge(source, [request for each in candidates for request in each.requests]))
     answers = []
     for candidate in candidates:
         mine = [next(judged) for _ in candidate.requests]
-        keys.update(*(each.keys for each in mine))
+        source.keys.update(*(each.keys for each in mine))
+        source.until = min([source.until, *(each.until for each in mine)])
         answers.append((candidate, any(each.allowed for each in mine)))
     return answers
 
 
-async def _candidates(connection: Connection, search: Search, opening: asyncpg.Record, after: str) -> list[_Candidate]:
+async def _candidates(source: Source, search: Search, after: str) -> list[_Candidate]:
     """In their order, those after this place, one more than are judged. What is not on record is no candidate."""
-    request, models = search.request, opening["models"]
+    request, connection, models = search.request, source.connection, _sorted(source.caller.models)
     if request.resource_type != "model" or (search.kind != Kind.ACTION and request.action != ACTION):
         return []
     if search.kind == Kind.RESOURCE:
         rows = await connection.fetch(MODELS, after, models)
         return [_Candidate(row["id"], row["id"], (replace(request, model=row["id"]),)) for row in rows]
-    if not opening["model_known"] or (models is not None and request.model not in models):
+    if not source.opening.model_known or (models is not None and request.model not in models):
         return []
     if search.kind == Kind.ACTION:
         uses = await _uses(connection, replace(request, action=ACTION))
         return [_Candidate(ACTION, ACTION, uses)] if after < ACTION else []
     if request.subject_type not in TABLES:
         return []
-    confined = opening["organizations"]
+    confined = _sorted(source.caller.organizations)
     statement = (SUBJECTS if confined is None else CONFINED).format(table=TABLES[request.subject_type])
     rows = await connection.fetch(statement, *(each for each in (after, confined) if each is not None))
     return [_Candidate(row["id"], row["name"], (replace(request, subject_id=row["id"]),)) for row in rows]
@@ -243,3 +228,7 @@ async def _uses(connection: Connection, request: Request) -> tuple[Request, ...]
         for row in rows
     ]
     return (request, *(each for each in named if each != request))
+
+
+def _sorted(codes: frozenset[str] | None) -> list[str] | None:
+    return None if codes is None else sorted(codes)
