@@ -136,7 +136,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     key = digest_key(settings)
     pip = Pip(known, Library(), clock.wall, settings.cache)
     pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, key, settings.deadline)
-    return Gate(
+    gate = Gate(
         settings=settings,
         pdp=pdp,
         registry=Registry(registry, settings.origin),
@@ -148,6 +148,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         tokens=tokens.Tokens(key),
         metadata=described,
     )
+    stack.push_async_callback(gate.close)
+    return gate
 
 
 def _committer(settings: Settings, url: str, known: Known) -> Committer:

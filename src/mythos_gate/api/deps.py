@@ -39,6 +39,13 @@ class Gate:
     metadata: Mapping[str, str]
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
+    async def close(self) -> None:
+        """End the claims that are under way: their connections go back before the pools are closed."""
+        claims = list(self.claiming.values())
+        for each in claims:
+            each.cancel()
+        await asyncio.gather(*claims, return_exceptions=True)
+
     @property
     def now(self) -> datetime:
         return self.clock.wall()
