@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from mythos_gate import app as application
 from mythos_gate.api.deps import Gate
 from mythos_gate.decision.pdp import Clock
-from mythos_gate.decision.policy import FILES, Policy
+from mythos_gate.decision.policy import FILES, content_hash
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.revision import EVERYTHING
 from mythos_gate.settings import Settings, root
@@ -120,7 +120,7 @@ class Service:
 
     async def activate(self, files: Mapping[str, str]) -> None:
         async with self.gate.registry.change("policy_activated", "test") as change:
-            await policies.activate(change, Policy(files).sha256, files)
+            await policies.activate(change, content_hash(files), files)
 
     async def review(self, reviewed_at: datetime | None) -> None:
         data = (POLICIES / "jurisdictions.csv").read_bytes()

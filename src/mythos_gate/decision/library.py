@@ -1,6 +1,7 @@
 """Policies and data sets by the hash of their content: what is loaded once never changes."""
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from typing import TypeAlias, TypeVar
 
@@ -36,7 +37,7 @@ class Library:
         if sha256 not in self._policies:
             files = await connection.fetchval("SELECT files FROM policy_revisions WHERE sha256 = $1", sha256)
             try:
-                policy = Policy(json.loads(files))
+                policy = _built(files)
             except Exception as error:
                 raise NotDecided("the active policy cannot be loaded") from error
             if policy.sha256 != sha256:
@@ -57,6 +58,12 @@ class Library:
                 raise NotDecided("the data set in force is not the one that its hash names")
             _keep(self._data_sets, identifier, {row["code"]: _jurisdiction(row) for row in rows})
         return self._data_sets[identifier]
+
+
+@lru_cache(MOST)
+def _built(files: str) -> Policy:
+    """It takes a while, and follows from the text alone."""
+    return Policy(json.loads(files))
 
 
 def _jurisdiction(row: asyncpg.Record) -> facts.Jurisdiction:
