@@ -7,6 +7,8 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 
 from fastapi import FastAPI
 from sqlalchemy import text
@@ -132,7 +134,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     stack.push_async_callback(committer.close)
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
-    permissions = Permissions(root() / "policies" / "admin.csv")
+    permissions = _permissions(root() / "policies" / "admin.csv")
     key = digest_key(settings)
     pip = Pip(known, Library(), clock.wall, settings.cache)
     pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, key, settings.deadline)
@@ -159,6 +161,11 @@ def _committer(settings: Settings, url: str, known: Known) -> Committer:
         high_water=HighWater(db.state(settings) / "writers"),
         known=known,
     )
+
+
+@cache
+def _permissions(path: Path) -> Permissions:
+    return Permissions(path)
 
 
 async def _prune(registry: AsyncEngine) -> None:
