@@ -6,8 +6,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from mythos_gate import revision
 from mythos_gate.revision import EVERYTHING, REMEMBERED, Known, Seen
+from tests.changes import guard, hear, touch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -83,31 +83,16 @@ def test_the_clock_is_that_of_the_last_answer_and_goes_on():
         Known().now()
 
 
-async def guard(database, known):
-    owner = await asyncpg.connect(database)
-    row = await owner.fetchrow(f"WITH {revision.GUARD} SELECT * FROM guard", *known.asks())
-    await owner.close()
-    return row
-
-
-async def bump(database, *keys):
-    owner = await asyncpg.connect(database)
-    n = await owner.fetchval("UPDATE revision SET n = n + 1 RETURNING n")
-    await owner.execute("INSERT INTO revision_stamps (n) VALUES ($1)", n)
-    await owner.executemany("INSERT INTO touched (xid, key, n) VALUES ('0', $1, $2)", [(key, n) for key in keys])
-    await owner.close()
-
-
 @pytest.mark.anyio
 async def test_the_guard_tells_what_was_touched_since_and_everything_to_who_cannot_know(database):
     known = Known()
     assert (await guard(database, known))["touched"] == [EVERYTHING]  # nothing is known yet
-    known.hear(known.sends(), await guard(database, known))
+    await hear(database, known)
     assert (await guard(database, known))["touched"] == []
-    await bump(database, "person:a", "person:b")
-    await bump(database, "person:b")
+    await touch(database, "person:a", "person:b")
+    await touch(database, "person:b")
     assert sorted((await guard(database, known))["touched"]) == ["person:a", "person:b"]
-    known.hear(known.sends(), await guard(database, known))
+    await hear(database, known)
     assert (await guard(database, known))["touched"] == []
     # Another database, in which this number was another change's.
     known._stamp = uuid4()
@@ -117,7 +102,7 @@ async def test_the_guard_tells_what_was_touched_since_and_everything_to_who_cann
 @pytest.mark.anyio
 async def test_whoever_is_far_behind_is_told_no_list_and_the_list_is_pruned(database):
     known = Known()
-    known.hear(known.sends(), await guard(database, known))
+    await hear(database, known)
     before = known.seen.n
     owner = await asyncpg.connect(database)
     await owner.execute(

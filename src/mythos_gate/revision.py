@@ -34,6 +34,8 @@ guard AS MATERIALIZED (
     (SELECT EXISTS (SELECT FROM revision_stamps s WHERE s.n = $2 AND s.stamp = $3::uuid) AS stands) AS known
 )"""
 
+HEAR = f"WITH {GUARD} SELECT * FROM guard"  # noqa: S608  the guard alone
+
 
 class Seen(NamedTuple):
     """A snapshot: the revision's number, and how often this process has had to forget everything before."""

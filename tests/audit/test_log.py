@@ -14,6 +14,7 @@ from mythos_gate.audit.entry import PLACE, leaf_hash, template, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, HighWater, Prepared, _Session
 from mythos_gate.db import DbRole
 from mythos_gate.errors import NotRecorded
+from tests.changes import hear, touch
 from tests.service import until
 
 pytestmark = pytest.mark.anyio
@@ -49,20 +50,12 @@ async def committing(database, folder, connect=None):
         return await db.connect(database, DbRole.SERVICE)
 
     known = revision.Known()
-    await heard(database, known)
+    await hear(database, known)
     committer = Committer(connect or plain, "test.example/log", HighWater(folder), known)
     try:
         yield committer
     finally:
         await committer.close()
-
-
-async def heard(database, known):
-    """Let the process hear of all changes so far."""
-    owner = await asyncpg.connect(database)
-    sent = known.sends()
-    known.hear(sent, await owner.fetchrow(f"WITH {revision.GUARD} SELECT * FROM guard", *known.asks()))
-    await owner.close()
 
 
 async def written(database):
@@ -96,16 +89,6 @@ def verify(rows):
     return last
 
 
-async def touch(database, *keys):
-    """What an administrative change of these keys leaves behind."""
-    owner = await asyncpg.connect(database)
-    n = await owner.fetchval("UPDATE revision SET n = n + 1 RETURNING n")
-    await owner.execute("INSERT INTO revision_stamps (n) VALUES ($1)", n)
-    await owner.executemany("INSERT INTO touched (xid, key, n) VALUES ('0', $1, $2)", [(key, n) for key in keys])
-    await owner.close()
-    return n
-
-
 async def test_many_entries_at_once_make_one_unbroken_chain(database, tmp_path):
     async with committing(database, tmp_path) as committer:
         outcomes = await asyncio.gather(*(commit(committer, prepared(committer, i=i)) for i in range(200)))
@@ -120,7 +103,7 @@ async def test_an_entry_that_rests_on_a_touched_key_must_be_decided_again(databa
     async with committing(database, tmp_path) as committer:
         stale, other = prepared(committer, keys=["person:per_1"]), prepared(committer, keys=["person:per_2"])
         await touch(database, "person:per_1")
-        await heard(database, committer._known)
+        await hear(database, committer._known)
         fresh = prepared(committer, keys=["person:per_1"])
         outcomes = await asyncio.gather(*(commit(committer, each) for each in (stale, fresh, other)))
     assert outcomes == [Committed.STALE, Committed.YES, Committed.YES]

@@ -114,18 +114,10 @@ FROM guard LEFT JOIN found ON found.value IS NOT NULL
 """  # noqa: S608  no more than statements of ours
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """How a request names a subject or an endpoint: the gate's id, `ORGANIZATION/EXTERNAL_ID`, or a bare name."""
-
-    id: str
-    organization: str | None
-    external_id: str | None
-
-    @classmethod
-    def parse(cls, text: str) -> "Reference":
-        organization, slash, external_id = text.partition("/")
-        return cls("", organization, external_id) if slash else cls(text, None, text)
+def parse_name(text: str) -> tuple[str, str] | None:
+    """How a request names a subject or an endpoint: `ORGANIZATION/EXTERNAL_ID`, or None for an id or a bare name."""
+    organization, slash, name = text.partition("/")
+    return (organization, name) if slash else None
 
 
 # --- what is kept under a key -----------------------------------------------------------------------------------
@@ -243,15 +235,13 @@ class Wanted:
         return wanted
 
     def _add(self, request: Request) -> None:
-        subject = Reference.parse(request.subject_id)
         if request.subject_type in {"person", "agent"}:
             ids, names = (self.agents, self.named_agents) if request.by_agent else (self.people, self.named_people)
-            _put(subject, ids, names)
+            _put(request.subject_id, ids, names)
         if request.endpoint:
-            endpoint = Reference.parse(request.endpoint)
-            _put(endpoint, self.endpoints, self.named_endpoints)
-            if endpoint.id:
-                self.bare_endpoints.add(endpoint.id)
+            _put(request.endpoint, self.endpoints, self.named_endpoints)
+            if parse_name(request.endpoint) is None:
+                self.bare_endpoints.add(request.endpoint)
 
     def values(self) -> tuple[Any, ...]:
         return (
@@ -283,11 +273,12 @@ class Wanted:
         return {key: None for key in made if key not in found}
 
 
-def _put(reference: Reference, ids: set[str], names: set[tuple[str, str]]) -> None:
-    if reference.organization is not None and reference.external_id is not None:
-        names.add((reference.organization, reference.external_id))
+def _put(text: str, ids: set[str], names: set[tuple[str, str]]) -> None:
+    named = parse_name(text)
+    if named is None:
+        ids.add(text)
     else:
-        ids.add(reference.id)
+        names.add(named)
 
 
 def _columns(names: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:

@@ -141,8 +141,7 @@ class _Judged:
     @property
     def until(self) -> datetime:
         """When a fact changes by time alone, or the caller's key ends."""
-        stored = self.loaded.stored_key
-        return min(self.derived.until, (stored and stored.expires_at) or facts.FAR)
+        return min(self.derived.until, self.loaded.key_ends)
 
     def seats_needed(self) -> SeatsNeeded | None:
         """The capped grants that an allow rests on and under which the person holds no seat, if there are any."""

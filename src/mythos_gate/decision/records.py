@@ -14,7 +14,7 @@ from typing import Any
 from mythos_gate import revision
 from mythos_gate.authn.api_keys import STORED, Stored
 from mythos_gate.decision import facts, fill
-from mythos_gate.decision.fill import READ, SHAPES, Wanted
+from mythos_gate.decision.fill import READ, SHAPES, Wanted, parse_name
 from mythos_gate.decision.library import Connection, Library
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.request import Request
@@ -42,6 +42,10 @@ class Loaded:
     organization_id: str | None
     endpoint_id: str | None
     model_known: bool
+
+    @property
+    def key_ends(self) -> datetime:
+        return (self.stored_key and self.stored_key.expires_at) or facts.FAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,13 +217,14 @@ class Pip:
         seen = self.known.hear(sent, rows[0])
         if seen is None:
             return []
-        await self._keep(connection, seen, wanted, {row["key"]: row["value"] for row in rows if row["key"]})
-        return [each for each in new_keys if not any(row["key"] == f"key:{each}" for row in rows)]
+        found = {row["key"]: row["value"] for row in rows if row["key"]}
+        await self._keep(connection, seen, wanted, found)
+        return [each for each in new_keys if revision.key("key", each) not in found]
 
     async def refresh(self, connection: Connection) -> None:
         """Hear of what was touched since: what is composed then is of a snapshot taken after this call."""
         sent = self.known.sends()
-        row = await connection.fetchrow(f"WITH {revision.GUARD} SELECT * FROM guard", *self.known.asks())  # noqa: S608
+        row = await connection.fetchrow(revision.HEAR, *self.known.asks())
         if row is None:
             raise NotDecided(MISSING)
         self.known.hear(sent, row)
@@ -338,10 +343,11 @@ class Pip:
         return (identifier, endpoint) if endpoint else (None, None)
 
     def _identify(self, noun: str, text: str, keys: set[str]) -> str | None:
-        slug, slash, name = text.partition("/")
-        if not slash:
+        named = parse_name(text)
+        if named is None:
             return text
-        home = f"organization-name:{slug}"
+        slug, name = named
+        home = revision.key("organization-name", slug)
         organization = self._caches["organization-name"][home]
         if organization is None:
             keys.add(home)
@@ -359,7 +365,7 @@ class Pip:
     def _record(self, noun: str, identifier: str | None, keys: set[str]) -> Any:
         if identifier is None:
             return None
-        key = f"{noun}:{identifier}"
+        key = revision.key(noun, identifier)
         keys.add(key)
         return self._caches[noun][key]
 

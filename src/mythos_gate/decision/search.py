@@ -15,7 +15,7 @@ from typing import Any
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision import facts
-from mythos_gate.decision.fill import Reference
+from mythos_gate.decision.fill import parse_name
 from mythos_gate.decision.library import Connection
 from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
@@ -104,7 +104,7 @@ class Source:
     pip: Pip
     opening: Loaded  # who asks, and the programme
     keys: set[str]
-    until: datetime = facts.FAR
+    until: datetime
 
     @property
     def caller(self) -> api_keys.Caller:
@@ -153,9 +153,7 @@ async def page(connection: Connection, pip: Pip, permissions: Permissions, searc
         (opening,) = await pip.load(lambda: nullcontext(connection), search.key.id, [nobody])
         caller = api_keys.verify(search.key, opening.stored_key, opening.now)
         permissions.require(caller, Permission.EVALUATE)
-        source = Source(connection, pip, opening, set(opening.keys))
-        expires = opening.stored_key.expires_at if opening.stored_key else None
-        source.until = expires or facts.FAR
+        source = Source(connection, pip, opening, set(opening.keys), opening.key_ends)
         found = await _page(source, search)
     return Page(found, pip.known.seen, source.until, frozenset(source.keys))
 
@@ -216,8 +214,8 @@ async def _uses(connection: Connection, request: Request) -> tuple[Request, ...]
     """The question for the capability and purpose asked for; of what is not said, any that the grants name will do."""
     if request.capability is not None and request.purpose is not None:
         return (request,)
-    subject = Reference.parse(request.subject_id)
-    rows = await connection.fetch(USES, request.model, subject.id, subject.organization)
+    organization, _ = parse_name(request.subject_id) or (None, None)
+    rows = await connection.fetch(USES, request.model, request.subject_id, organization)
     capability, purpose = request.capability, request.purpose
     named = [
         replace(
