@@ -424,13 +424,14 @@ async def test_a_refusal_from_memory_is_checked(service, role):
     identifier = service.keys[Role.GATEWAY].split("_")[1]
     assert (await service.ask(question(), Role.GATEWAY)).status_code == 200
     pip = service.gate.pdp._pip
-    stored, rests = pip._stored[identifier]
+    presenter = pip._caches["key"][f"key:{identifier}"]
+    stored = presenter.stored
     old = (
         replace(stored, revoked_at=service.now)
         if role is None
         else replace(stored, caller=replace(stored.caller, roles=frozenset([role])))
     )
-    pip._stored[identifier] = (old, rests)
+    pip._caches["key"].put(f"key:{identifier}", replace(presenter, stored=old))
     async with service.gate.registry.change("touched", "test") as change:
         await change.connection.execute(text("UPDATE callers SET name = name || '.' WHERE name = 'test gateway'"))
     assert (await service.ask(question(), Role.GATEWAY)).status_code == 200

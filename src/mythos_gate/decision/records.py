@@ -6,7 +6,7 @@ which the statement that commits it checks once more.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -100,6 +100,14 @@ class Organization:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Presenter:
+    """What is on record for an API key, and the keys that a decision for its holder rests on."""
+
+    stored: Stored
+    keys: frozenset[str]
+
+
 class _Absent(LookupError):
     """Nothing is known of a key: not even that there is nothing."""
 
@@ -127,15 +135,15 @@ class Cache:
     def __len__(self) -> int:
         return len(self._records)
 
-    def put(self, key: str, record: Any) -> None:
+    def put(self, key: str, record: Any) -> tuple[str, Any] | None:
+        """What had to leave for it, if anything."""
         self._records[key] = record
-        if len(self._records) > self._most:
-            self._records.popitem(last=False)
+        return self._records.popitem(last=False) if len(self._records) > self._most else None
 
 
 ALWAYS = frozenset({GLOBAL, EVERYTHING})
 NOUNS = (
-    GLOBAL, "organization", "organization-name", "person", "person-name", "agent", "agent-name", "endpoint",
+    GLOBAL, "key", "organization", "organization-name", "person", "person-name", "agent", "agent-name", "endpoint",
     "endpoint-name",
 )  # fmt: skip
 
@@ -147,10 +155,8 @@ class Pip:
         self.known = known
         self.library = library
         self._wall_clock = wall_clock
-        self._most = most
         self._caches = {noun: Cache(most) for noun in NOUNS}
-        # What is on record for an API key rests on several keys, and is found by each.
-        self._stored: dict[str, tuple[Stored, frozenset[str]]] = {}
+        # A record that shows something of another key's is found by that key too.
         self._resting: dict[str, set[str]] = {}
         known.drop = self._drop
 
@@ -208,7 +214,7 @@ class Pip:
 
     async def read(self, connection: Connection, key_ids: Sequence[str], requests: Sequence[Request]) -> list[str]:
         """Read all that the requests depend on, in one statement. Of the ids of keys those that nobody has."""
-        new_keys = [each for each in key_ids if each not in self._stored]
+        new_keys = [each for each in key_ids if revision.key("key", each) not in self._caches["key"]]
         wanted = Wanted.by(new_keys, requests, programme=GLOBAL not in self._caches[GLOBAL])
         sent = self.known.sends()
         rows = await connection.fetch(READ, *self.known.asks(), *wanted.values())
@@ -239,15 +245,15 @@ class Pip:
             if noun in {"person", "agent", "endpoint"}:
                 found[revision.name_key(noun, record.organization, record.name)] = key.partition(":")[2]
         for key, record in (found | wanted.absent(found)).items():
-            if key.startswith("key:"):
-                self._keep_stored(seen, key, record)
-            elif self.known.stands(seen, _rests(key)):
-                self._caches[key.partition(":")[0]].put(key, record)
+            if self.known.stands(seen, {key, *_rests(key, record)}):
+                self._put(key, record)
 
     def _parsed(self, key: str, value: str) -> Any:
         noun = key.partition(":")[0]
         if noun == "key":
-            return STORED.validate_json(value)
+            stored = STORED.validate_json(value)
+            assert stored is not None  # the statement gives no row for a key that nobody has
+            return Presenter(stored, frozenset(_of_stored(key, stored)))
         if noun != GLOBAL and key in self._caches[noun]:
             return self._caches[noun][key]
         if noun == "organization-name":
@@ -267,47 +273,39 @@ class Pip:
             {model: tuple(forms) for model, forms in directives.items()},
         )
 
-    def _keep_stored(self, seen: Seen, key: str, stored: Stored) -> None:
-        caller = stored.caller
-        rests = {key, revision.key("caller", caller.id)}
-        if caller.person_id is not None:
-            rests.add(revision.key("person", caller.person_id))
-        if caller.organization_id is not None:
-            rests.add(revision.key("organization", caller.organization_id))
-        if not self.known.stands(seen, rests | {GLOBAL}):
-            return
-        if len(self._stored) >= self._most:
-            self._stored.clear()
-            self._resting.clear()
-        self._stored[caller.key_id] = (stored, frozenset(rests))
-        for each in rests | {GLOBAL}:
-            self._resting.setdefault(each, set()).add(caller.key_id)
+    def _put(self, key: str, record: Any) -> None:
+        for each in _rests(key, record):
+            self._resting.setdefault(each, set()).add(key)
+        gone = self._caches[key.partition(":")[0]].put(key, record)
+        if gone is not None:
+            self._unrest(*gone)
+
+    def _unrest(self, key: str, record: Any) -> None:
+        for each in _rests(key, record):
+            resting = self._resting.get(each, set())
+            resting.discard(key)
+            if not resting:
+                self._resting.pop(each, None)
 
     def _drop(self, key: str) -> None:
         if key == EVERYTHING:
             for cache in self._caches.values():
                 cache.clear()
-            self._stored.clear()
             self._resting.clear()
             return
-        noun = key.partition(":")[0]
-        if noun in self._caches:
-            self._caches[noun].pop(key, None)
-        if key == GLOBAL:  # as `_rests` says
-            self._caches["organization"].clear()
-        for each in self._resting.pop(key, ()):
-            self._stored.pop(each, None)
+        for each in (key, *self._resting.pop(key, ())):
+            noun = each.partition(":")[0]
+            if noun in self._caches and each in self._caches[noun]:
+                self._unrest(each, self._caches[noun].pop(each))
 
     # --- from memory ---
 
     def _caller(self, key_id: str | None, keys: set[str], unknown: Collection[str]) -> Stored | None:
         if key_id is None or key_id in unknown:
             return None
-        if key_id not in self._stored:
-            raise _Absent
-        stored, rests = self._stored[key_id]
-        keys |= rests
-        return stored
+        presenter: Presenter = self._caches["key"][revision.key("key", key_id)]
+        keys |= presenter.keys
+        return presenter.stored
 
     def _subject(
         self, request: Request, stored: Stored | None, keys: set[str]
@@ -373,9 +371,21 @@ class Pip:
 NONE = timedelta()
 
 
-def _rests(key: str) -> tuple[str, ...]:
-    """The keys that a record rests on: the kind of a grant's authority stands with its organization's grants."""
-    return (key, GLOBAL) if key.startswith("organization:") else (key,)
+def _rests(key: str, record: Any) -> Collection[str]:
+    """The keys besides its own that a record rests on: the kind of a grant's authority stands with the grant."""
+    if isinstance(record, Presenter):
+        return {GLOBAL, *record.keys} - {key}
+    return (GLOBAL,) if isinstance(record, Organization) else ()
+
+
+def _of_stored(key: str, stored: Stored) -> Iterator[str]:
+    caller = stored.caller
+    yield key
+    yield revision.key("caller", caller.id)
+    if caller.person_id is not None:
+        yield revision.key("person", caller.person_id)
+    if caller.organization_id is not None:
+        yield revision.key("organization", caller.organization_id)
 
 
 def _may_ask(stored: Stored | None, request: Request, organization: str) -> bool:
