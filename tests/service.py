@@ -14,6 +14,7 @@ import psycopg
 from fastapi import FastAPI
 
 from mythos_gate import app as application
+from mythos_gate import sequencing
 from mythos_gate.api.deps import Gate
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, content_hash
@@ -86,6 +87,7 @@ class Service:
             return datetime.now(UTC) + displacement + skew
 
         chosen = Settings(database_url=database, state=state, digest_key=DIGEST_KEY, **settings)
+        sequencing.make_keys(chosen)
         app = application.create(chosen, Clock(wall, displacement))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
@@ -164,13 +166,24 @@ class Service:
         """What the process holds of the records."""
         self.gate.pdp._pip._drop(EVERYTHING)
 
+    async def sequence(self) -> None:
+        """Take in what was written, as the process beside the service does each second."""
+        made = sequencing.made(self.gate.settings)
+        try:
+            assert await made.lead()
+            await made.step()
+        finally:
+            await made.close()
+
     async def entries(self) -> list[dict[str, Any]]:
+        """All of the log, but that it was read like this."""
+        await self.sequence()
         items: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
             page = (await self.get(f"/v1/log/entries?limit=1000{f'&cursor={cursor}' if cursor else ''}")).json()
             items, cursor = items + page["items"], page["next"]
-        return items
+        return [item for item in items if item["body"]["type"] != "log_read"]
 
 
 def question(

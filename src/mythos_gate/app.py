@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from mythos_gate import db
+from mythos_gate import db, sequencing
 from mythos_gate.api import (
     assessments,
     attention,
@@ -45,6 +45,7 @@ from mythos_gate.api import (
     search,
     standing,
     stops,
+    tlog,
     tokens,
 )
 from mythos_gate.api.deps import Gate
@@ -63,7 +64,7 @@ from mythos_gate.settings import Settings, root
 ROUTES = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
     assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
-    log, health,
+    log, tlog, health,
 )  # fmt: skip
 HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": evaluations.evaluated}
 PDP_CONNECTIONS = 8
@@ -149,6 +150,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         clock=clock,
         tokens=tokens.Tokens(key),
         metadata=described,
+        receipts=sequencing.receipt_signer(settings),
     )
     stack.push_async_callback(gate.close)
     return gate

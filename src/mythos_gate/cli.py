@@ -4,12 +4,10 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -18,24 +16,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from mythos_gate import app as service
-from mythos_gate import db, demo, generate, revision
+from mythos_gate import db, demo, generate, log_commands, revision, sequencing
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
-from mythos_gate.errors import GateError, Invalid, Misconfigured, NotFound
+from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
+from mythos_gate.terminal import LOCAL, told, with_registry
 from mythos_gate.terms import Permission, Role
-from mythos_gate.workers import NOT_STARTED, Workers
-
-T = TypeVar("T")
-LOCAL = "local operator"
+from mythos_gate.workers import Workers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 database = typer.Typer(no_args_is_help=True, help="The database's schema.")
@@ -44,31 +39,10 @@ policy = typer.Typer(no_args_is_help=True, help="The decision policy.")
 app.add_typer(database, name="db")
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
+app.add_typer(log_commands.app, name="log")
 console = Console()
 
 Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What could not be done is told in one message and exit code 1, not as a traceback."""
-    try:
-        yield
-    except (GateError, SQLAlchemyError, OSError) as error:
-        unmigrated = isinstance(error, SQLAlchemyError) and "does not exist" in str(error)
-        typer.echo(f"mythos-gate: {error}{': run `mythos-gate db upgrade` first' if unmigrated else ''}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _with_registry(settings: Settings, work: Callable[[Registry], Awaitable[T]]) -> T:
-    async def run() -> T:
-        engine = db.engine(db.role_urls(settings)[DbRole.COMPLIANCE], DbRole.COMPLIANCE, pool_size=2)
-        try:
-            return await work(Registry(engine, settings.origin))
-        finally:
-            await engine.dispose()
-
-    return asyncio.run(run())
 
 
 async def _allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
@@ -86,17 +60,20 @@ def serve(
     host: Annotated[str | None, typer.Option()] = None,
     port: Annotated[int | None, typer.Option()] = None,
     workers: Annotated[int, typer.Option(min=1)] = 1,
+    sequencer: Annotated[bool, typer.Option(help="take entries into the log's tree and sign it, too")] = True,
 ) -> None:
     """Run the service."""
     settings = Settings()
-    with _told():
-        urls = db.role_urls(settings)
+    with told():
+        urls = db.role_urls(settings, [*db.SERVING, *([DbRole.SEQUENCER] if sequencer else [])])
         service.digest_key(settings)
+        if sequencer:
+            sequencing.made(settings)
         if settings.production:
             asyncio.run(db.refuse_owners(urls))
     chosen = (host or settings.host, port or settings.port)
     os.environ |= {"MYTHOS_GATE_HOST": chosen[0], "MYTHOS_GATE_PORT": str(chosen[1])}
-    with _told():
+    with told():
         if not _free(*chosen):
             raise Misconfigured(f"{chosen[0]}:{chosen[1]} is in use: choose another with --port")
     config = uvicorn.Config(
@@ -110,23 +87,17 @@ def serve(
         proxy_headers=False,
         server_header=False,
     )
-    if workers > 1:
-        Workers(config, workers).run()
-    else:
-        server = uvicorn.Server(config)
-        server.run()
-        if not server.started:
-            raise typer.Exit(NOT_STARTED)
+    Workers(config, workers, (lambda: sequencing.run(settings)) if sequencer else None).run()
 
 
 @app.command("demo")
 def run_demo(port: Annotated[int | None, typer.Option()] = None) -> None:
     """Run the service with the demo programme: database, schema, data, a fresh key, and requests to paste."""
     settings = Settings()
-    with _told():
+    with told():
         chosen = _free_port(settings.host, port or settings.port)
         _prepare(settings)
-        key = _with_registry(settings, demo.load)
+        key = with_registry(settings, demo.load)
     typer.echo(demo.greeting(f"http://{settings.host}:{chosen}", key))
     sys.stdout.flush()
     serve(settings.host, chosen, 1)
@@ -153,12 +124,14 @@ def _free_port(host: str, wanted: int) -> int:
 def _prepare(settings: Settings) -> None:
     db.upgrade(db.owner_url(settings))
     service.make_digest_key(settings)
+    sequencing.make_keys(settings)
+    with_registry(settings, sequencing.announce(settings, LOCAL))
 
 
 @database.command()
 def upgrade() -> None:
     """Bring the schema up to date. Needs the owner's DATABASE_URL, or none for the embedded Postgres."""
-    with _told():
+    with told():
         _prepare(Settings())
     typer.echo("the schema is up to date")
 
@@ -179,8 +152,8 @@ def show_stamp(
 
     if expected and (len(expected) != 2 or not expected[0].isdecimal()):
         raise typer.BadParameter("give both, as `db stamp` showed them")
-    with _told():
-        found = _with_registry(Settings(), work)
+    with told():
+        found = with_registry(Settings(), work)
         if expected and found != " ".join(expected):
             raise NotFound(f"change {expected[0]} is not in this database: it is another one, or an older state")
     typer.echo(f"change {expected[0]} is in this database" if expected else found)
@@ -219,8 +192,8 @@ def import_file(
             return
         await _import(registry, found, _files(what, file), dry_run=dry_run, relative=relative)
 
-    with _told():
-        _with_registry(Settings(), work)
+    with told():
+        with_registry(Settings(), work)
 
 
 def _files(what: str, file: Path | None) -> list[tuple[str, Path]]:
@@ -277,7 +250,7 @@ def generate_programme(
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 1,
 ) -> None:
     """Write an invented programme of realistic proportions; take it in with `import FOLDER --relative`."""
-    with _told():
+    with told():
         rows = generate.write(folder, organizations, people, seed)
     typer.echo(", ".join(f"{count} {kind}" for kind, count in rows.items()))
 
@@ -361,7 +334,7 @@ def run_cases(
 ) -> None:
     """Run policy cases through the product's records and facts, without a database."""
     passed = failed = 0
-    with _told():
+    with told():
         tested = Policy(read_files(folder))
         atlas = folder if (folder / "jurisdictions.csv").is_file() else BASELINE
         known = cases.read_jurisdictions((atlas / "jurisdictions.csv").read_text(encoding="utf-8"))
@@ -387,7 +360,7 @@ def _show_failure(result: cases.Result) -> None:
 @policy.command("reasons")
 def show_reasons(folder: PolicyFolder = BASELINE) -> None:
     """The catalogue of reasons as a page in Markdown."""
-    with _told():
+    with told():
         typer.echo(catalogue.page(read_files(folder)), nl=False)
 
 
@@ -402,8 +375,8 @@ def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False
         async with registry.change("policy_activated", found.id) as change:
             return await policies.activate(change, built.sha256, files)
 
-    with _told():
-        number = _with_registry(Settings(), work)
+    with told():
+        number = with_registry(Settings(), work)
     typer.echo(f"policy revision {number} is active")
 
 
@@ -430,8 +403,8 @@ def create_key(  # noqa: PLR0917  one option each
         async with registry.change("key_created", LOCAL) as change:
             return await callers.create_key(change, name, role, service=service_key, expires_at=expires, scope=scope)
 
-    with _told():
-        typer.echo(_with_registry(Settings(), work).text)
+    with told():
+        typer.echo(with_registry(Settings(), work).text)
 
 
 @keys.command("revoke")
@@ -442,8 +415,8 @@ def revoke_key(identifier: Annotated[str, typer.Argument(metavar="ID", help="as 
         async with registry.change("key_revoked", LOCAL) as change:
             await callers.revoke_key(change, identifier)
 
-    with _told():
-        _with_registry(Settings(), work)
+    with told():
+        with_registry(Settings(), work)
     typer.echo(f"key {identifier} is revoked")
 
 
@@ -455,8 +428,8 @@ def list_keys() -> None:
         async with registry.engine.connect() as connection:
             return await callers.page(connection, limit=100_000)
 
-    with _told():
-        rows = _with_registry(Settings(), work)
+    with told():
+        rows = with_registry(Settings(), work)
     table = Table(Column("id", min_width=16), "name", "kind", "roles", "created", "expires", "revoked", box=None)
     for row in sorted(rows, key=itemgetter("created_at"), reverse=True):
         times = (row[name][:16].replace("T", " ") if row[name] else "-" for name in callers.TIMES)

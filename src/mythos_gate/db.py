@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ class DbRole(StrEnum):
     SERVICE = "mythos_gate_service"
     READER = "mythos_gate_reader"
     COMPLIANCE = "mythos_gate_compliance"
+    SEQUENCER = "mythos_gate_sequencer"
+
+
+SERVING = (DbRole.SERVICE, DbRole.READER, DbRole.COMPLIANCE)
 
 
 def owner_url(settings: Settings) -> str:
@@ -41,22 +45,18 @@ def state(settings: Settings) -> Path:
     return settings.state or embedded.default_state()
 
 
-def role_urls(settings: Settings) -> dict[DbRole, str]:
-    """A URL for each role. In production each role logs in itself; an owner's login is refused."""
-    given = {
-        DbRole.SERVICE: settings.service_url,
-        DbRole.READER: settings.reader_url,
-        DbRole.COMPLIANCE: settings.compliance_url,
-    }
-    if settings.production:
-        missing = [role for role, url in given.items() if url is None]
-        if missing or settings.database_url:
-            raise Misconfigured(
-                "production needs MYTHOS_GATE_SERVICE_URL, MYTHOS_GATE_READER_URL and MYTHOS_GATE_COMPLIANCE_URL,"
-                " and no DATABASE_URL: serve must not hold an owner's login"
-            )
+def role_urls(settings: Settings, roles: Sequence[DbRole] = SERVING) -> dict[DbRole, str]:
+    """A URL for each of these roles. In production each logs in itself; an owner's login is refused."""
+    given: dict[DbRole, str | None] = {role: getattr(settings, _setting(role)) for role in roles}
+    if settings.production and (settings.database_url or not all(given.values())):
+        needed = ", ".join(f"MYTHOS_GATE_{_setting(role).upper()}" for role in roles)
+        raise Misconfigured(f"production needs {needed}, and no DATABASE_URL: it must not hold an owner's login")
     owner = None if all(given.values()) else owner_url(settings)
     return {role: url or str(owner) for role, url in given.items()}
+
+
+def _setting(role: DbRole) -> str:
+    return f"{role.removeprefix('mythos_gate_')}_url"
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -16,10 +16,13 @@ class Settings(BaseSettings):
     service_url: str | None = None
     reader_url: str | None = None
     compliance_url: str | None = None
+    sequencer_url: str | None = None
     production: bool = False
     state: Path | None = None
     digest_key: SecretStr | None = None
     origin: str = "mythos-gate.local/log"
+    log_keys: Path | None = None  # the folder of the private keys that sign the log's checkpoints
+    receipt_key: Path | None = None  # the private key that signs receipts
     public_url: str | None = None
     metadata_key: Path | None = None  # a private Ed25519 key that signs the metadata
     host: str = "127.0.0.1"

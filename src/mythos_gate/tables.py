@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -595,6 +596,62 @@ log_entries = Table(
     CheckConstraint("octet_length(body) BETWEEN 2 AND 65535", name="body"),
     CheckConstraint("leaf = sha256('\\x00'::bytea || body)", name="leaf"),
     postgresql_partition_by="RANGE (at)",
+)
+
+# Entries that are not in the tree yet, in the order in which it takes them: `id` follows `n` within a writer.
+log_queue = Table(
+    "log_queue",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("entry_id", Uuid, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("refused", Text),  # why it never enters the tree
+)
+
+log_leaves = Table(
+    "log_leaves",
+    metadata,
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Uuid, nullable=False, unique=True),
+    Column("at", TIME, nullable=False),
+)
+
+# C2SP tlog-tiles: tile `index` of a level holds up to 256 hashes of perfect subtrees of 256**level leaves.
+log_tiles = Table(
+    "log_tiles",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+    CheckConstraint("octet_length(hashes) BETWEEN 32 AND 8192 AND octet_length(hashes) % 32 = 0", name="hashes"),
+)
+
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    CheckConstraint("one", name="one"),
+    CheckConstraint("octet_length(root) = 32", name="root"),
+)
+
+# Signed notes; witnesses' lines are added to them later.
+log_checkpoints = Table(
+    "log_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+# The public keys, as C2SP signed-note writes them, that signed or sign. Verifiers must have them from elsewhere.
+log_keys = Table(
+    "log_keys",
+    metadata,
+    Column("verifier", Text, primary_key=True),
+    Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("retired_at", TIME),
 )
 
 # --- the past -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Several processes on one socket. The service is imported once and forked: they are there in a fraction of the time.
+"""The service's processes: workers on one socket, and the sequencer. All are forked from one that has imported it.
 
 uvicorn's own supervisor starts each by importing everything anew, which costs seconds of a restart.
 """
@@ -8,8 +8,12 @@ import os
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 
 import uvicorn
+
+from mythos_gate.errors import Misconfigured
 
 NOT_STARTED = 3  # uvicorn's exit code of a service that cannot start
 
@@ -17,13 +21,15 @@ logger = logging.getLogger(__name__)
 
 
 class Workers:
-    """One that ends is replaced, unless it could not start; SIGTERM and SIGINT end all of them."""
+    """One that ends is replaced, unless it could not start. All end with the first, and by SIGTERM or SIGINT."""
 
-    def __init__(self, config: uvicorn.Config, count: int) -> None:
+    def __init__(self, config: uvicorn.Config, count: int, beside: Callable[[], None] | None = None) -> None:
         self._config = config
         self._count = count
-        self._processes: set[int] = set()
+        self._beside = beside
+        self._processes: dict[int, Callable[[], int]] = {}
         self._stopping = False
+        self._alive = os.pipe()  # only the first process holds its writing end: the others read that it has ended
 
     def run(self) -> None:
         """Until all have ended. `SystemExit` if one could not start."""
@@ -32,36 +38,57 @@ class Workers:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: self._stop())
         try:
+            if self._beside is not None:
+                self._start(self._run_beside)
             for _ in range(self._count):
-                self._start(listening)
+                self._start(lambda: self._serve(listening))
             while self._processes:
                 process, status = os.wait()
-                self._processes.discard(process)
+                work = self._processes.pop(process)
                 failed = failed or os.waitstatus_to_exitcode(status) == NOT_STARTED
                 if failed:
                     self._stop()
                 elif not self._stopping:
-                    logger.error("worker %s ended with %s", process, os.waitstatus_to_exitcode(status))
-                    self._start(listening)
+                    logger.error("process %s ended with %s", process, os.waitstatus_to_exitcode(status))
+                    self._start(work)
         finally:
             listening.close()
         if failed:
             sys.exit(NOT_STARTED)
 
-    def _start(self, listening: socket.socket) -> None:
+    def _start(self, work: Callable[[], int]) -> None:
         process = os.fork()
         if process:
-            self._processes.add(process)
+            self._processes[process] = work
             return
         code = NOT_STARTED
         try:
             for each in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(each, signal.SIG_DFL)
-            server = uvicorn.Server(self._config)
-            server.run([listening])
-            code = 0 if server.started else NOT_STARTED
+            threading.Thread(target=self._outlive_nobody, daemon=True).start()
+            code = work()
         finally:
             os._exit(code)  # nothing of what the first process would do at its end
+
+    def _outlive_nobody(self) -> None:
+        reading, writing = self._alive
+        os.close(writing)
+        os.read(reading, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _serve(self, listening: socket.socket) -> int:
+        server = uvicorn.Server(self._config)
+        server.run([listening])
+        return 0 if server.started else NOT_STARTED
+
+    def _run_beside(self) -> int:
+        assert self._beside is not None
+        try:
+            self._beside()
+        except Misconfigured as error:
+            logger.critical("%s", error)
+            return NOT_STARTED
+        return 1
 
     def _stop(self) -> None:
         self._stopping = True

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.log import Committer
+from mythos_gate.audit.note import SignerKey
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.permissions import Permissions
@@ -37,6 +38,7 @@ class Gate:
     clock: Clock
     tokens: Tokens
     metadata: Mapping[str, str]
+    receipts: SignerKey | None  # signs receipts; None if there is no such key
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     async def close(self) -> None:

@@ -1,39 +1,55 @@
-"""The log over REST: one decision as its caller may see it, and all entries for auditors."""
+"""The log over REST: a decision as its caller may see it, all entries for auditors, receipts and proofs."""
 
 import base64
 import binascii
-import json
 import re
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.api.deps import MayReadDecisions, MayReadLog, TheGate, read_only
-from mythos_gate.audit import reading
+from mythos_gate.api.deps import Gate, MayReadDecisions, MayReadLog, TheGate, read_only
+from mythos_gate.api.text import Instant, Text
+from mythos_gate.audit import merkle, reading, receipt, tlogproof, tree
+from mythos_gate.audit.entry import leaf_hash, timestamp
+from mythos_gate.audit.reading import Filters
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.decision.policy import Reason, parse_reasons
-from mythos_gate.errors import Invalid, NotFound
+from mythos_gate.errors import Invalid, Misconfigured, NotFound
+from mythos_gate.registry import log_keys
 from mythos_gate.tables import policy_revisions
-from mythos_gate.terms import Permission
+from mythos_gate.terms import Outcome, Permission
 
 router = APIRouter(prefix="/v1", tags=["log"])
-PLACE = re.compile(r"(\S{10,40}) ([a-z0-9-]{1,40}) ([0-9]{1,18})")  # at, writer, n
+PLACE = re.compile(r"([0-9]{1,16}) ([0-9]{1,16})")  # size, index
+TEXT = "text/plain; charset=utf-8"
+Size = Annotated[int | None, Query(ge=0, le=2**53 - 1, description="of the tree; the newest signed one if left out")]
+
+
+# --- decisions ------------------------------------------------------------------------------------------------
 
 
 @router.get("/decisions/{decision}")
 async def read_decision(decision: UUID, gate: TheGate, caller: MayReadDecisions) -> dict[str, Any]:
     """A decision. Facts, rows and all codes only for those who may see them; others see their own decisions."""
     async with read_only(gate) as connection:
-        entry = await reading.find(connection, decision, "decision")
-        explained = gate.permissions.has(caller, Permission.EXPLAIN)
-        if entry is None or not (explained or entry["caller"]["id"] == caller.id):
-            raise NotFound("no such decision")
-        if explained:
+        entry = reading.members(await _own(gate, connection, caller, decision))
+        if gate.permissions.has(caller, Permission.EXPLAIN):
             return entry
         return _safe(entry, await _reasons(connection, entry["policy"]["sha256"]))
+
+
+async def _own(gate: Gate, connection: AsyncConnection, caller: Caller, decision: UUID) -> bytes:
+    """The body of a decision that this caller may know of. `NotFound`."""
+    body = await reading.find(connection, decision, "decision")
+    if body is not None:
+        asked = reading.members(body)["caller"]["id"]
+        if asked == caller.id or gate.permissions.has(caller, Permission.EXPLAIN):
+            return body
+    raise NotFound("no such decision")
 
 
 def _safe(entry: dict[str, Any], reasons: dict[str, Reason]) -> dict[str, Any]:
@@ -53,36 +69,143 @@ async def _reasons(connection: AsyncConnection, sha256: str) -> dict[str, Reason
     return parse_reasons(files["reasons.csv"], files["messages.csv"])
 
 
+@router.get("/decisions/{decision}/receipt", response_class=Response)
+async def read_receipt(decision: UUID, gate: TheGate, caller: MayReadDecisions) -> Response:
+    """A signed note over the decision's leaf hash: evidence at once, before the next checkpoint."""
+    if gate.receipts is None:
+        raise Misconfigured("no key signs receipts: run `mythos-gate db upgrade`")
+    async with read_only(gate) as connection:
+        body = await _own(gate, connection, caller, decision)
+    made = receipt.Receipt(gate.settings.origin, str(decision), leaf_hash(body), timestamp(gate.now))
+    return Response(receipt.signed(made, [gate.receipts]), media_type=TEXT)
+
+
+@router.get("/decisions/{decision}/proof", response_class=Response)
+async def read_decision_proof(decision: UUID, gate: TheGate, caller: MayReadDecisions, size: Size = None) -> Response:
+    """That the decision is in the log: an inclusion proof with the checkpoint that it leads to (C2SP tlog-proof)."""
+    async with read_only(gate) as connection:
+        await _own(gate, connection, caller, decision)
+        return await _proof(connection, decision, size)
+
+
+# --- entries --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the list can be narrowed to."""
+
+    type: Annotated[str | None, Query(max_length=64, pattern="^[a-z_]+$")] = None
+    since: Instant | None = None
+    until: Instant | None = None
+    organization: Annotated[Text | None, Query(description="the gate's id")] = None
+    subject: Annotated[Text | None, Query(description="the gate's id of a person or an agent, or a digest")] = None
+    decision: Outcome | None = None
+    reason: Annotated[str | None, Query(max_length=64, pattern="^[A-Z_]+$")] = None
+    caller: Annotated[Text | None, Query(description="who asked, or who changed something")] = None
+
+
 @router.get("/log/entries")
 async def list_entries(
     gate: TheGate,
-    caller: MayReadLog,  # noqa: ARG001  the signature says who may call
+    caller: MayReadLog,
+    asked: Annotated[Asked, Depends()],
+    size: Size = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
-    type: Annotated[str | None, Query(max_length=64, pattern="^[a-z_]+$")] = None,  # noqa: A002  the entry's own name
 ) -> dict[str, Any]:
-    """Entries, oldest first: `stored` is the text whose UTF-8 bytes the leaf hash covers, `body` the same, parsed.
+    """Entries in the order of the tree: `stored` is the text whose UTF-8 bytes the leaf hash covers, `body` it parsed.
 
-    `next` is null on the last page.
+    All pages are of one tree, of the `size` that the first one names: nothing is skipped or told twice. `next` is null
+    on the last page; a page of a list that is narrowed may be empty before.
     """
+    filters = Filters(
+        asked.type,
+        asked.since,
+        asked.until,
+        asked.organization,
+        asked.subject,
+        asked.decision,
+        asked.reason,
+        asked.caller,
+    )
     async with read_only(gate) as connection:
-        rows = await reading.page(connection, limit + 1, _place(cursor), type)
-    shown = [{"leaf": leaf.hex(), "stored": body.decode(), "body": json.loads(body)} for _, leaf, body in rows[:limit]]
-    return {"items": shown, "next": _cursor(rows[limit - 1][0]) if len(rows) > limit else None}
+        pinned, start = _place(cursor) if cursor is not None else (await _signed(connection, size), 0)
+        found, onward = await reading.page(connection, start, pinned, limit, filters)
+    read = {"actor": caller.id, "from": start, "rows": len(found), "filters": sorted(filters.named)}
+    await gate.log.note("log_read", gate.now, read)
+    shown = [
+        {"index": leaf.index, "leaf": leaf.leaf.hex(), "stored": leaf.body.decode(), "body": reading.members(leaf.body)}
+        for leaf in found
+    ]
+    return {"size": pinned, "items": shown, "next": None if onward is None else _cursor(pinned, onward)}
 
 
-def _cursor(place: reading.Place) -> str:
-    at, writer, n = place
-    return base64.urlsafe_b64encode(f"{at.isoformat()} {writer} {n}".encode()).decode()
+async def _signed(connection: AsyncConnection, size: int | None) -> int:
+    """The size asked for, if a signed head covers it; else the newest signed one."""
+    found = await tree.published(connection)
+    newest = found[0].size if found is not None else 0
+    if size is not None and size > newest:
+        raise NotFound(f"size: the log has {newest} signed entries so far")
+    return newest if size is None else size
 
 
-def _place(cursor: str | None) -> reading.Place | None:
-    if cursor is None:
-        return None
+def _cursor(size: int, index: int) -> str:
+    return base64.urlsafe_b64encode(f"{size} {index}".encode()).decode()
+
+
+def _place(cursor: str) -> tuple[int, int]:
     try:
         if place := PLACE.fullmatch(base64.urlsafe_b64decode(cursor).decode()):
-            at, writer, n = place.groups()
-            return datetime.fromisoformat(at), writer, int(n)
+            size, index = place.groups()
+            return int(size), int(index)
     except (ValueError, binascii.Error):
         pass
     raise Invalid("cursor: not one that this list gave out")
+
+
+# --- proofs ---------------------------------------------------------------------------------------------------
+
+
+@router.get("/log/entries/{entry}/proof", response_class=Response)
+async def read_entry_proof(entry: UUID, gate: TheGate, caller: MayReadLog, size: Size = None) -> Response:  # noqa: ARG001  the signature says who may call
+    """That an entry is in the log: an inclusion proof with the checkpoint that it leads to (C2SP tlog-proof)."""
+    async with read_only(gate) as connection:
+        return await _proof(connection, entry, size)
+
+
+async def _proof(connection: AsyncConnection, entry: UUID, size: int | None) -> Response:
+    index = await tree.place(connection, entry)
+    found = await tree.published(connection, size)
+    if index is None or found is None or index >= found[0].size:
+        raise NotFound("no signed head covers this entry yet: ask again in a second, or for its receipt")
+    hashes = await tree.proof(connection, merkle.inclusion_nodes(index, found[0].size))
+    return Response(tlogproof.Proof(index, hashes, found[1]).format(), media_type=TEXT)
+
+
+@router.get("/log/consistency")
+async def read_consistency(
+    gate: TheGate,
+    old: Annotated[int, Query(ge=0, le=2**53 - 1)],
+    new: Size = None,
+) -> dict[str, Any]:
+    """That a log of `old` entries is the beginning of one of `new`: hashes in standard base64 (RFC 9162 2.1.4).
+
+    No key is needed: it follows from the hash tiles, which are public.
+    """
+    async with read_only(gate) as connection:
+        size = await _signed(connection, new)
+        if old > size:
+            raise Invalid(f"old: a log of {size} entries never had {old}")
+        hashes = await tree.proof(connection, merkle.consistency_nodes(old, size))
+    return {"old": old, "new": size, "hashes": [base64.b64encode(value).decode() for value in hashes]}
+
+
+@router.get("/log/keys")
+async def list_keys(gate: TheGate) -> dict[str, Any]:
+    """The public keys that signed checkpoints and receipts, as verifier keys (C2SP signed-note); no key is needed.
+
+    Whoever verifies takes them from a place of their own trust: this list is for comparing.
+    """
+    async with read_only(gate) as connection:
+        return {"items": await log_keys.page(connection)}

@@ -2,47 +2,128 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import cast as typed
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import uuid7_time
-from mythos_gate.tables import log_entries
+from mythos_gate.tables import log_entries, log_leaves
 
 # An id names the millisecond in which it was made, `at` the database's time: partitions are found by both.
 APART = timedelta(minutes=5)
+# So many entries are looked at for one page, whether they fit or not: a rare one is found over several pages.
+WINDOW = 20_000
 
 
-async def find(connection: AsyncConnection, identifier: UUID, kind: str) -> dict[str, Any] | None:
-    """The members of an entry, or None."""
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An entry at its place in the tree."""
+
+    index: int
+    leaf: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which entries; each that is given must fit. `since` is still in, `until` no longer."""
+
+    type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    organization: str | None = None
+    subject: str | None = None
+    decision: str | None = None
+    reason: str | None = None
+    caller: str | None = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What is asked for, as a log entry can hold it."""
+        given = {name: getattr(self, name) for name in self.__slots__}
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        kept = log_entries.c
+        found: list[ColumnElement[bool]] = []
+        if self.type is not None:
+            found.append(kept.type == self.type)
+        if self.since is not None:
+            found.append(kept.at >= self.since)
+        if self.until is not None:
+            found.append(kept.at < self.until)
+        return [*found, *(_holds(*shapes) for shapes in self._shapes())]
+
+    def _shapes(self) -> Sequence[Sequence[dict[str, Any]]]:
+        """For each member asked for, the ways in which entries name it."""
+        subject = self.subject
+        shapes: list[Sequence[dict[str, Any]]] = []
+        if self.organization is not None:
+            shapes.append([{"organization": self.organization}])
+        if subject is not None:
+            whole = [{"subject": {"id": subject}}, {"subject": {"person": subject}}, {"subject": {"digest": subject}}]
+            shapes.append([*whole, {"person": subject}, {"agent": subject}])
+        if self.decision is not None:
+            shapes.append([{"outcome": self.decision}])
+        if self.reason is not None:
+            shapes.append([{"reasons": [self.reason]}])
+        if self.caller is not None:
+            shapes.append([{"caller": {"id": self.caller}}, {"actor": self.caller}])
+        return shapes
+
+
+def _holds(*shapes: dict[str, Any]) -> ColumnElement[bool]:
+    body = typed(func.convert_from(log_entries.c.body, "UTF8"), JSONB)
+    return or_(*(body.contains(shape) for shape in shapes))
+
+
+async def find(connection: AsyncConnection, identifier: UUID, kind: str | None) -> bytes | None:
+    """The body of an entry of this type, or of any; None if there is none."""
     try:
         made = uuid7_time(identifier)
+        window = log_entries.c.at.between(made - APART, made + APART)
     except (ValueError, OverflowError, OSError):
         return None
-    query = select(log_entries.c.body).where(
-        log_entries.c.id == identifier,
-        log_entries.c.type == kind,
-        log_entries.c.at.between(made - APART, made + APART),
+    query = select(log_entries.c.body).where(log_entries.c.id == identifier, window)
+    if kind is not None:
+        query = query.where(log_entries.c.type == kind)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+def members(body: bytes) -> dict[str, Any]:
+    return dict(json.loads(body))
+
+
+def _placed(start: int, end: int) -> Select[Any]:
+    joined = log_leaves.join(log_entries, (log_entries.c.id == log_leaves.c.id) & (log_entries.c.at == log_leaves.c.at))
+    return (
+        select(log_leaves.c.index, log_entries.c.leaf, log_entries.c.body)
+        .select_from(joined)
+        .where(log_leaves.c.index >= start, log_leaves.c.index < end)
+        .order_by(log_leaves.c.index)
     )
-    body = (await connection.execute(query)).scalar_one_or_none()
-    return None if body is None else dict(json.loads(body))
-
-
-Place: TypeAlias = tuple[datetime, str, int]
 
 
 async def page(
-    connection: AsyncConnection, limit: int, after: Place | None, kind: str | None
-) -> Sequence[tuple[Place, bytes, bytes]]:
-    """Entries as (place, leaf, body), oldest first, those of one writer in its order, behind the given place."""
-    order = (log_entries.c.at, log_entries.c.writer, log_entries.c.n)
-    conditions: list[ColumnElement[bool]] = []
-    if after is not None:
-        conditions.append(tuple_(*order) > after)
-    if kind is not None:
-        conditions.append(log_entries.c.type == kind)
-    query = select(*order, log_entries.c.leaf, log_entries.c.body).where(*conditions).order_by(*order).limit(limit)
-    return [((row.at, row.writer, row.n), row.leaf, row.body) for row in await connection.execute(query)]
+    connection: AsyncConnection, start: int, size: int, limit: int, filters: Filters
+) -> tuple[list[Leaf], int | None]:
+    """Entries from leaf `start` on, in a tree of `size`, and where to go on: None at the end.
+
+    The page may be empty before the end: at most WINDOW entries are looked at.
+    """
+    end = min(size, start + WINDOW)
+    query = _placed(start, end).where(*filters.conditions()).limit(limit)
+    found = [Leaf(*row) for row in await connection.execute(query)]
+    onward = found[-1].index + 1 if len(found) == limit else end
+    return found, onward if onward < size else None
+
+
+async def bodies(connection: AsyncConnection, start: int, count: int) -> list[bytes]:
+    """The bodies of `count` leaves; fewer if some are no longer kept."""
+    return [row.body for row in await connection.execute(_placed(start, start + count))]

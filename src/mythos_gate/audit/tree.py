@@ -1,0 +1,64 @@
+"""Reading the tree: the published checkpoint, tiles, places and proofs. Nothing here is trusted by who verifies."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import BigInteger, SmallInteger, column, select, tuple_, values
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.audit import merkle
+from mythos_gate.audit.checkpoint import Checkpoint
+from mythos_gate.audit.merkle import HASH, TILE_HEIGHT, TILE_WIDTH, Node, Tile
+from mythos_gate.tables import log_checkpoints, log_leaves, log_tiles
+
+
+async def published(connection: AsyncConnection, size: int | None = None) -> tuple[Checkpoint, bytes] | None:
+    """The newest checkpoint with its note, or the first one of at least this size; None if there is none."""
+    query = select(log_checkpoints.c.note).order_by(log_checkpoints.c.size.desc()).limit(1)
+    if size is not None:
+        query = (
+            select(log_checkpoints.c.note)
+            .where(log_checkpoints.c.size >= size)
+            .order_by(log_checkpoints.c.size)
+            .limit(1)
+        )
+    note = (await connection.execute(query)).scalar_one_or_none()
+    if note is None:
+        return None
+    return Checkpoint.parse(note.partition(b"\n\n")[0].decode() + "\n"), note
+
+
+async def place(connection: AsyncConnection, entry: UUID) -> int | None:
+    """The leaf index of an entry; None if it is not in the tree, or not yet."""
+    query = select(log_leaves.c.index).where(log_leaves.c.id == entry)
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
+def width(tile: Tile, size: int) -> int:
+    """How many hashes the tile has in a tree of this size: 0 to 256."""
+    return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * tile.level) - tile.index * TILE_WIDTH))
+
+
+async def tiles(connection: AsyncConnection, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
+    """The stored bytes of tiles, which may be more than an older tree had."""
+    if not wanted:
+        return {}
+    named = values(column("level", SmallInteger), column("index", BigInteger), name="wanted").data(list(wanted))
+    query = select(log_tiles).where(
+        tuple_(log_tiles.c.level, log_tiles.c.index).in_(select(named.c.level, named.c.index))
+    )
+    return {Tile(level, index): hashes for level, index, hashes in await connection.execute(query)}
+
+
+async def leaves(connection: AsyncConnection, start: int, end: int) -> list[bytes]:
+    """The leaf hashes of a range, from the tiles."""
+    first, last = start // TILE_WIDTH, (end + TILE_WIDTH - 1) // TILE_WIDTH
+    stored = await tiles(connection, [Tile(0, index) for index in range(first, last)])
+    joined = b"".join(stored[Tile(0, index)] for index in range(first, last))
+    offset = first * TILE_WIDTH
+    return [joined[(at - offset) * HASH : (at - offset + 1) * HASH] for at in range(start, end)]
+
+
+async def proof(connection: AsyncConnection, groups: Sequence[Sequence[Node]]) -> list[bytes]:
+    """The hashes of `merkle.inclusion_nodes` or `merkle.consistency_nodes`."""
+    return merkle.proof(groups, await tiles(connection, sorted(merkle.tiles_for(groups))))
