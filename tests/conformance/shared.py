@@ -9,7 +9,8 @@ import pytest
 
 from mythos_gate.settings import root
 
-PLACE = Path(os.environ.get("MYTHOS_GATE_SHARED") or root().parent / "shared") / "authzen"
+SHARED = Path(os.environ.get("MYTHOS_GATE_SHARED") or root().parent / "shared")
+PLACE = SHARED / "authzen"
 marks = [
     pytest.mark.anyio,
     pytest.mark.authzen_conformance,
