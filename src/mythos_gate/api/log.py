@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.api.deps import Gate, MayReadDecisions, MayReadLog, TheGate, read_only
 from mythos_gate.api.text import Instant, Text
 from mythos_gate.audit import merkle, reading, receipt, tlogproof, tree
-from mythos_gate.audit.entry import leaf_hash, timestamp
+from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.reading import Filters
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.decision.policy import Reason, parse_reasons
@@ -76,8 +76,8 @@ async def read_receipt(decision: UUID, gate: TheGate, caller: MayReadDecisions) 
         raise Misconfigured("no key signs receipts: run `mythos-gate db upgrade`")
     async with read_only(gate) as connection:
         body = await _own(gate, connection, caller, decision)
-    made = receipt.Receipt(gate.settings.origin, str(decision), leaf_hash(body), timestamp(gate.now))
-    return Response(receipt.signed(made, [gate.receipts]), media_type=TEXT)
+    made = receipt.Receipt(gate.settings.origin, str(decision), leaf_hash(body), gate.now)
+    return Response(receipt.signed(made, gate.receipts), media_type=TEXT)
 
 
 @router.get("/decisions/{decision}/proof", response_class=Response)

@@ -1,6 +1,6 @@
 """A receipt: the log's promise that an entry will be in its tree, for whoever does not wait for the next checkpoint.
 
-It is a note (C2SP signed-note) of four lines. The log signs it with the key that signs checkpoints, under the name
+It is a note (C2SP signed-note) of four lines. Its key is not the one of checkpoints, and has the name
 `<origin>/receipt`; and neither text can be the other: the second line is an entry's id here, a decimal number there.
 """
 
