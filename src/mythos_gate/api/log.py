@@ -180,7 +180,7 @@ async def _proof(connection: AsyncConnection, entry: UUID, size: int | None) -> 
     if index is None or found is None or index >= found[0].size:
         raise NotFound("no signed head covers this entry yet: ask again in a second, or for its receipt")
     hashes = await tree.proof(connection, merkle.inclusion_nodes(index, found[0].size))
-    return Response(tlogproof.Proof(index, hashes, found[1]).format(), media_type=TEXT)
+    return Response(tlogproof.Proof(index, tuple(hashes), found[1]).format(), media_type=TEXT)
 
 
 @router.get("/log/consistency")
