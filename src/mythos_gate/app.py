@@ -28,6 +28,7 @@ from mythos_gate.api import (
     edge,
     eligibility,
     evaluations,
+    exports,
     forward_auth,
     front,
     health,
@@ -64,7 +65,7 @@ from mythos_gate.settings import Settings, root
 ROUTES = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
     assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
-    log, tlog, health,
+    log, exports, tlog, health,
 )  # fmt: skip
 HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": evaluations.evaluated}
 PDP_CONNECTIONS = 8
@@ -131,7 +132,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
-    committer = _committer(settings, urls[DbRole.SERVICE], known)
+    committer = committer_of(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
@@ -156,7 +157,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     return gate
 
 
-def _committer(settings: Settings, url: str, known: Known) -> Committer:
+def committer_of(settings: Settings, url: str, known: Known) -> Committer:
+    """For a process that writes entries of its own."""
     return Committer(
         connect=lambda: db.connect(url, DbRole.SERVICE),
         origin=settings.origin,
