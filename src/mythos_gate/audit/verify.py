@@ -17,7 +17,7 @@ import orjson
 
 from mythos_gate.audit import bundle, checkpoint, merkle, note, receipt
 from mythos_gate.audit.bundle import Bundle, Manifest, Unreadable
-from mythos_gate.audit.chains import Account, Claim, Finding, Seen, told
+from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Seen, told
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import LARGEST
 from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
@@ -124,10 +124,11 @@ class _Roots:
         while self._coming and self._coming[-1] == self._frontier.size:
             self.found[self._coming.pop()] = self._frontier.root()
 
-    def finish(self, right: Iterable[tuple[Node, bytes]]) -> bytes:
+    def finish(self, right: Iterable[tuple[Node, bytes]]) -> dict[int, bytes]:
+        """All that were asked for, and that of the whole tree."""
         for node, value in right:
             self._frontier.extend(node, value)
-        return self._frontier.root()
+        return {**self.found, self._frontier.size: self._frontier.root()}
 
 
 class _Verification:
@@ -262,23 +263,27 @@ class _Verification:
     # --- 2: a whole range ---
 
     def _check_range(self, head: Checkpoint | None, account: Account) -> None:
-        start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
-        left, right = merkle.range_nodes(start, end, size)
-        try:
-            hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
-            sizes = {*self._heads, *self._old_size()}
-            roots = _Roots(Frontier.of(start, hashes[: len(left)]), [each for each in sizes if start <= each <= end])
-            beside = list(zip(right, hashes[len(left) :], strict=True))
-        except (ValueError, UnicodeDecodeError) as error:
-            raise Unreadable(f"{bundle.SUBTREES} is not what a bundle of leaves {start} to {end} has") from error
+        start, end = self._manifest.start, self._manifest.end
+        roots, right = self._left_and_right()
         self._pass(account, roots)
         if self._report.leaves != end - start:
             self._find(None, f"{bundle.RECORDS} has {self._report.leaves} lines for leaves {start} to {end}")
             return
-        root = roots.finish(beside)
-        self._roots = {**roots.found, size: root}
+        self._roots = roots.finish(right)
         if head is not None:
-            self._judge(head, root)
+            self._judge(head)
+
+    def _left_and_right(self) -> tuple[_Roots, list[tuple[Node, bytes]]]:
+        """The tree left of the range, to which leaves are appended, and what follows right of it."""
+        start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
+        left, right = merkle.range_nodes(start, end, size)
+        sizes = [each for each in (*self._heads, *self._old_size()) if start <= each <= end]
+        try:
+            hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
+            frontier = Frontier.of(start, hashes[: len(left)])
+            return _Roots(frontier, sizes), list(zip(right, hashes[len(left) :], strict=True))
+        except (ValueError, UnicodeDecodeError) as error:
+            raise Unreadable(f"{bundle.SUBTREES} is not what a bundle of leaves {start} to {end} has") from error
 
     def _pass(self, account: Account, roots: _Roots) -> None:
         """Once over all records: hash each, append it, and hold it to the others."""
@@ -303,29 +308,27 @@ class _Verification:
         self._report.leaves += page.count
         self._progress(self._report.leaves)
 
-    def _judge(self, head: Checkpoint, root: bytes) -> None:
+    def _judge(self, head: Checkpoint) -> None:
         """Whether these are the entries that were signed; if not, which are not, or since when."""
-        if root == head.root:
+        if self._roots[head.size] == head.root:
             of = f"leaves {self._manifest.start} to {self._manifest.end - 1} of {head.size}"
             self._report.checked.append(f"{of}: each is what was signed, in its place, and none is left out")
             if self._other:
                 self._find(self._other[0], f"{bundle.LEAVES} is not of these entries, which are what was signed")
-        elif self._other and self._stored_root() == head.root:
-            for index in self._other[:100]:
-                self._find(index, "is not the entry that was signed")
+        elif self._other and (stored := self._stored_roots())[head.size] == head.root:
+            for place in self._other[:TOLD]:
+                self._find(place, "is not the entry that was signed")
             self._report.more["entry"] = len(self._other)
+            self._roots = stored  # the tree is the one that was signed, only the entries are not
         else:
             self._bracket("the checkpoint", head.size)
-        self._check_heads(is_sound=root == head.root)
+        self._check_heads(is_sound=self._roots[head.size] == head.root)
 
-    def _stored_root(self) -> bytes:
-        """The root that the bundle's leaf hashes lead to."""
-        start, end = self._manifest.start, self._manifest.end
-        left, right = merkle.range_nodes(start, end, self._manifest.size)
-        hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
-        roots = _Roots(Frontier.of(start, hashes[: len(left)]), ())
+    def _stored_roots(self) -> dict[int, bytes]:
+        """Those that the bundle's leaf hashes lead to."""
+        roots, right = self._left_and_right()
         roots.append(list(self._stored()))
-        return roots.finish(zip(right, hashes[len(left) :], strict=True))
+        return roots.finish(right)
 
     def _bracket(self, of: str, size: int) -> None:
         """The tree is another than was signed: between which heads that begins."""
@@ -436,7 +439,7 @@ class _Verification:
 
     def _take_in(self, account: Account) -> None:
         self._report.findings += account.findings
-        self._report.more |= {kind: count for kind, count in account.counts.items() if count > 100}
+        self._report.more |= {kind: count for kind, count in account.counts.items() if count > TOLD}
         counts = sorted(account.types.items(), key=lambda each: -each[1])
         self._report.checked.append(f"entries: {', '.join(f'{count} {kind}' for kind, count in counts) or 'none'}")
         if self._manifest.is_complete:
