@@ -148,9 +148,13 @@ ROUTES = {
     ],
     Permission.READ_DECISIONS: [
         "GET /v1/decisions/{decision}",
+        "GET /v1/decisions/{decision}/proof",
+        "GET /v1/decisions/{decision}/receipt",
     ],
     Permission.READ_LOG: [
         "GET /v1/log/entries",
+        "GET /v1/log/entries/{entry}/proof",
+        "GET /tile/entries/{index}",
     ],
 }
 # As headers, a request that is allowed.
