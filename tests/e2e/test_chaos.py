@@ -168,6 +168,8 @@ async def _are_up(hosts):
     async with httpx.AsyncClient(timeout=2) as client:
         for host in hosts:
             for _ in range(600):
+                if host.process.poll() is not None:
+                    host.start()
                 try:
                     if (await client.get(f"{host.url}/health/ready")).status_code == 200:
                         break
@@ -180,7 +182,9 @@ async def _are_up(hosts):
 
 async def _some_process(host):
     """A worker or the sequencer, whichever it is."""
-    for _ in range(300):
+    for _ in range(600):
+        if host.process.poll() is not None:  # it was started without a database: what runs it starts it again
+            host.start()
         if found := sorted(children(host.process)):
             return random.choice(found)
         await asyncio.sleep(0.1)
