@@ -30,6 +30,7 @@ from mythos_gate.api import (
     edge,
     eligibility,
     evaluations,
+    exports,
     forward_auth,
     front,
     health,
@@ -66,7 +67,7 @@ from mythos_gate.settings import Settings, root
 NOUNS = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
     assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
-    log, tlog, health,
+    log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]
@@ -142,7 +143,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
-    committer = _committer(settings, urls[DbRole.SERVICE], known)
+    committer = committer_of(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
@@ -167,7 +168,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     return gate
 
 
-def _committer(settings: Settings, url: str, known: Known) -> Committer:
+def committer_of(settings: Settings, url: str, known: Known) -> Committer:
+    """For a process that writes entries of its own."""
     return Committer(
         connect=lambda: db.connect(url, DbRole.SERVICE),
         origin=settings.origin,

@@ -19,8 +19,7 @@ from rich.table import Column, Table
 
 from mythos_gate import app as service
 from mythos_gate import db, demo, generate, log_commands, revision, sequencing
-from mythos_gate.authn import api_keys, caller
-from mythos_gate.authn.permissions import Permissions
+from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
@@ -28,7 +27,7 @@ from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import LOCAL, told, with_registry
+from mythos_gate.terminal import LOCAL, Key, allowed, told, with_registry
 from mythos_gate.terms import Permission, Role
 from mythos_gate.workers import Workers
 
@@ -41,15 +40,6 @@ app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
 app.add_typer(log_commands.app, name="log")
 console = Console()
-
-Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
-
-
-async def _allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
-    async with registry.engine.connect() as connection:
-        found = await caller.authenticate(connection, api_keys.parse(key))
-    Permissions(root() / "policies" / "admin.csv").require(found, permission)
-    return found
 
 
 # --- running --------------------------------------------------------------------------------------------------
@@ -177,7 +167,7 @@ def import_file(
     """Import a CSV file, all or nothing, or each file of a folder in its order. Importing it again updates."""
 
     async def work(registry: Registry) -> None:
-        found = await _allowed(registry, key, Permission.IMPORT)
+        found = await allowed(registry, key, Permission.IMPORT)
         if what == "jurisdictions" and file is not None:
             reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
             version = data_version or file.stem
@@ -369,7 +359,7 @@ def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False
     """Put a policy in force, from the next decision on. It is validated and built before."""
 
     async def work(registry: Registry) -> int:
-        found = await _allowed(registry, key, Permission.ACTIVATE_POLICY)
+        found = await allowed(registry, key, Permission.ACTIVATE_POLICY)
         files = read_files(folder)
         built = Policy(files)
         async with registry.change("policy_activated", found.id) as change:

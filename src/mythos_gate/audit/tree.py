@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import BigInteger, SmallInteger, column, select, tuple_, values
+from sqlalchemy import BigInteger, SmallInteger, column, func, select, tuple_, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit import merkle
@@ -26,6 +26,15 @@ async def published(connection: AsyncConnection, size: int | None = None) -> tup
     if note is None:
         return None
     return Checkpoint.parse(note.partition(b"\n\n")[0].decode() + "\n"), note
+
+
+async def checkpoints(connection: AsyncConnection, start: int, end: int, most: int) -> list[bytes]:
+    """The notes of sizes above `start`, up to `end`: about `most` of them, evenly over the entries, and the last."""
+    size = log_checkpoints.c.size
+    bucket = (end - size) * most // max(1, end - start)
+    sizes = select(func.max(size)).where(size > start, size <= end).group_by(bucket)
+    query = select(log_checkpoints.c.note).where(size.in_(sizes)).order_by(size)
+    return list((await connection.execute(query)).scalars())
 
 
 async def place(connection: AsyncConnection, entry: UUID) -> int | None:
@@ -62,3 +71,10 @@ async def leaves(connection: AsyncConnection, start: int, end: int) -> list[byte
 async def proof(connection: AsyncConnection, groups: Sequence[Sequence[Node]]) -> list[bytes]:
     """The hashes of `merkle.inclusion_nodes` or `merkle.consistency_nodes`."""
     return merkle.proof(groups, await tiles(connection, sorted(merkle.tiles_for(groups))))
+
+
+async def proofs(connection: AsyncConnection, groups: Sequence[Sequence[Sequence[Node]]]) -> list[list[bytes]]:
+    """The same of many proofs, each tile read once."""
+    wanted = set[Tile]().union(*(merkle.tiles_for(each) for each in groups))
+    have = await tiles(connection, sorted(wanted))
+    return [merkle.proof(each, have) for each in groups]
