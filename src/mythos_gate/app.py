@@ -130,7 +130,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
-    committer = _committer(settings, urls[DbRole.SERVICE], known)
+    committer = make_committer(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
@@ -154,7 +154,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     return gate
 
 
-def _committer(settings: Settings, url: str, known: Known) -> Committer:
+def make_committer(settings: Settings, url: str, known: Known) -> Committer:
+    """One that has to be closed; its high-water file is in the state folder."""
     return Committer(
         connect=lambda: db.connect(url, DbRole.SERVICE),
         origin=settings.origin,

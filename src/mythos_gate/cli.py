@@ -22,6 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mythos_gate import app as service
 from mythos_gate import db, demo, generate, revision
+from mythos_gate.analysis import replay
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.audit.log import FAR, LONG_AGO
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
@@ -30,6 +33,7 @@ from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import GateError, Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
+from mythos_gate.revision import Known
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Permission, Role
 from mythos_gate.workers import NOT_STARTED, Workers
@@ -41,9 +45,11 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__d
 database = typer.Typer(no_args_is_help=True, help="The database's schema.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once; only its hash is kept.")
 policy = typer.Typer(no_args_is_help=True, help="The decision policy.")
+log = typer.Typer(no_args_is_help=True, help="The log.")
 app.add_typer(database, name="db")
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
+app.add_typer(log, name="log")
 console = Console()
 
 Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
@@ -234,12 +240,16 @@ def _files(what: str, file: Path | None) -> list[tuple[str, Path]]:
     return found
 
 
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
 async def _import(
     registry: Registry, found: api_keys.Caller, files: list[tuple[str, Path]], *, dry_run: bool, relative: bool
 ) -> None:
     """Each file in a transaction of its own; a dry run all of them in one that is undone: they build on each other."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with _progress() as bar:
 
         async def load(change: Change, kind: str, path: Path) -> None:
             task = bar.add_task(path.name, total=None)
@@ -405,6 +415,62 @@ def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False
     with _told():
         number = _with_registry(Settings(), work)
     typer.echo(f"policy revision {number} is active")
+
+
+# --- the log --------------------------------------------------------------------------------------------------
+
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"]
+Since = Annotated[datetime | None, typer.Option("--since", formats=TIMES, metavar="TIME", help="UTC; from then on")]
+Until = Annotated[datetime | None, typer.Option("--until", formats=TIMES, metavar="TIME", help="UTC; before then")]
+
+
+@log.command("replay")
+def replay_log(key: Key, since: Since = None, until: Until = None) -> None:
+    """Decide again what was decided, from the facts and the policy that were recorded. Exit code 1 if any differs."""
+    settings = Settings()
+    span = tuple(time and time.replace(tzinfo=UTC) for time in (since, until))
+
+    async def work(registry: Registry) -> replay.Replayed:
+        found = await _allowed(registry, key, Permission.READ_LOG)
+        replayed = await _replayed(settings, *span)
+        told = {"actor": found.id, "decisions": replayed.decisions, "differing": len(replayed.findings)}
+        await _note(settings, "replayed", {**told, "since": _written(span[0]), "until": _written(span[1])})
+        return replayed
+
+    with _told():
+        replayed = _with_registry(settings, work)
+    for finding in replayed.findings:
+        typer.echo(f"{finding.id} {finding.what}")
+    typer.echo(f"{replayed.decisions} decided again, {len(replayed.findings)} differ")
+    raise typer.Exit(1 if replayed.findings else 0)
+
+
+async def _replayed(settings: Settings, since: datetime | None, until: datetime | None) -> replay.Replayed:
+    connection = await db.connect(db.role_urls(settings)[DbRole.READER], DbRole.READER)
+    try:
+        with _progress() as bar:
+            task = bar.add_task("entries", total=None)
+            return await replay.replay(
+                connection,
+                since or LONG_AGO,
+                until or FAR,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    finally:
+        await connection.close()
+
+
+async def _note(settings: Settings, kind: str, members: dict[str, Any]) -> None:
+    """Record what was read, as a writer of its own, before it is told."""
+    committer = service.make_committer(settings, db.role_urls(settings)[DbRole.SERVICE], Known())
+    try:
+        await committer.note(kind, datetime.now(UTC), members)
+    finally:
+        await committer.close()
+
+
+def _written(time: datetime | None) -> str | None:
+    return None if time is None else timestamp(time)
 
 
 # --- keys -----------------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """Reading the log back, under the reader's role."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,3 +47,26 @@ async def page(
         conditions.append(log_entries.c.type == kind)
     query = select(*order, log_entries.c.leaf, log_entries.c.body).where(*conditions).order_by(*order).limit(limit)
     return [((row.at, row.writer, row.n), row.leaf, row.body) for row in await connection.execute(query)]
+
+
+BATCH = 2_000  # entries
+IN = "FROM log_entries WHERE at >= $1 AND at < $2"
+COUNT = f"SELECT count(*) {IN}"
+STREAM = f"SELECT CASE WHEN type = $3 THEN body END AS body {IN}"
+
+
+async def count(connection: asyncpg.Connection, since: datetime, until: datetime) -> int:
+    """How many entries of any type `stream` goes through."""
+    return int(await connection.fetchval(COUNT, since, until))
+
+
+async def stream(
+    connection: asyncpg.Connection, kind: str, since: datetime, until: datetime
+) -> AsyncIterator[Sequence[bytes | None]]:
+    """The bodies of one type of what was written in [since, until), in no order; None for an entry of another type.
+
+    Within a transaction: what is read is never held as a whole.
+    """
+    cursor = await connection.cursor(STREAM, since, until, kind)
+    while rows := await cursor.fetch(BATCH):
+        yield [row["body"] for row in rows]
