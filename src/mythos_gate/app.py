@@ -31,6 +31,7 @@ from mythos_gate.api import (
     forward_auth,
     front,
     health,
+    holds,
     keys,
     log,
     metadata,
@@ -61,9 +62,9 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 ROUTES = (
-    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
-    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
-    log, health,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, holds,
+    people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
+    resources, log, health,
 )  # fmt: skip
 HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": evaluations.evaluated}
 PDP_CONNECTIONS = 8
