@@ -34,6 +34,7 @@ from mythos_gate.api import (
     forward_auth,
     front,
     health,
+    holds,
     keys,
     log,
     metadata,
@@ -65,9 +66,9 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 NOUNS = (
-    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
-    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
-    log, exports, tlog, health,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, holds,
+    people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
+    resources, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]

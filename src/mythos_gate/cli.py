@@ -14,7 +14,6 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from mythos_gate import app as service
@@ -27,7 +26,7 @@ from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import LOCAL, Key, allowed, told, with_registry
+from mythos_gate.terminal import LOCAL, Key, allowed, progress_bar, told, with_registry
 from mythos_gate.terms import Permission, Role
 from mythos_gate.workers import Workers
 
@@ -201,8 +200,7 @@ async def _import(
     registry: Registry, found: api_keys.Caller, files: list[tuple[str, Path]], *, dry_run: bool, relative: bool
 ) -> None:
     """Each file in a transaction of its own; a dry run all of them in one that is undone: they build on each other."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
 
         async def load(change: Change, kind: str, path: Path) -> None:
             task = bar.add_task(path.name, total=None)

@@ -77,6 +77,14 @@ async def activate_person(
     return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "people", reference), response)
 
 
+@router.post("/people/{reference:path}/erasure", status_code=202)
+async def erase_person(
+    reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response
+) -> Mapping[str, Any]:
+    """Propose to erase what names a person, for good; `RETENTION_HOLD` with the legal basis while it must be kept."""
+    return await proposed(gate, caller, Wanted(ProposedAction.ERASE, "people", reference), response)
+
+
 @router.post("/agents/{reference:path}/activate", status_code=202)
 async def activate_agent(
     reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response
