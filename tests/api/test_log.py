@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +13,7 @@ from mythos_gate.audit import checkpoint, merkle, reading, receipt, tlogproof
 from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.merkle import Frontier
 from mythos_gate.audit.note import VerifierKey
+from mythos_gate.registry import log_keys
 from mythos_gate.terms import Role
 from tests.service import question
 
@@ -28,7 +30,9 @@ def asker(body):
 
 async def listed(service, query="", role=Role.AUDITOR):
     """All pages, and how many there were."""
-    items, cursor, pages = [], "", 0
+    items: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    pages = 0
     while cursor is not None:
         answer = await service.get(f"/v1/log/entries?{query}{f'&cursor={cursor}' if cursor else ''}", role)
         assert answer.status_code == 200, answer.text
@@ -229,6 +233,6 @@ async def test_a_log_that_was_never_signed_says_so(service):
 
 async def test_the_public_keys_are_listed_for_everybody(service):
     async with service.gate.registry.change("log_key_added", "test") as change:
-        await sequencing.log_keys.announce(change, log_key(service).text)
+        await log_keys.announce(change, log_key(service).text)
     (shown,) = (await service.client.get("/v1/log/keys")).json()["items"]
     assert (shown["verifier"], shown["retired"]) == (log_key(service).text, None)

@@ -214,7 +214,7 @@ async def _halt_a_process(hosts, state, url):
     for host in hosts:
         halted = await _some_process(host)
         os.kill(halted, signal.SIGSTOP)
-        asyncio.get_running_loop().call_later(2, lambda halted=halted: _go_on(halted))
+        asyncio.get_running_loop().call_later(2, _go_on, halted)
 
 
 def _go_on(process):
