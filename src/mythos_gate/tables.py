@@ -686,6 +686,17 @@ log_checkpoints = Table(
     Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
 )
 
+# What was dropped when its time was over: the leaves stand in the tree, the entries are gone.
+log_prunes = Table(
+    "log_prunes",
+    metadata,
+    Column("before", Date, primary_key=True),
+    Column("entries", BigInteger, nullable=False),
+    Column("first", BigInteger),
+    Column("last", BigInteger),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
 # The public keys, as C2SP signed-note writes them, that signed or sign. Verifiers must have them from elsewhere.
 log_keys = Table(
     "log_keys",

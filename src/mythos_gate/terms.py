@@ -172,6 +172,7 @@ class ProposedAction(StrEnum):
     REPLACE = "replace"
     ADJUDICATE = "adjudicate"
     ERASE = "erase"
+    PRUNE = "prune"
 
 
 class ProposalState(StrEnum):

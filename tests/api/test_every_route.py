@@ -9,6 +9,7 @@ from mythos_gate.terms import Role
 from tests.api.test_data_sets import embargo
 from tests.api.test_erasure import aged
 from tests.api.test_personal_data import named
+from tests.api.test_prune import aged as long_ago
 from tests.api.test_resources import CHANGES, NEW, Rest
 from tests.api.test_routes import declared
 from tests.service import question
@@ -114,6 +115,12 @@ async def _forgotten(world):
     return "people/acme/ca/erasure", None
 
 
+async def _old_log(world):
+    long_ago(world.service, ["2010-01"])
+    await world.service.sequence()
+    return "log/prune", {"before": "2010-02"}
+
+
 async def _leaver(world):
     assert (await world.service.ask(question("acme/us", country="DE"))).json()["decision"] is True
     return "people/acme/us/release-seats", None
@@ -187,6 +194,7 @@ WRITES = {
     ("POST", "/v1/legal-holds"): _plain("legal-holds", {"scope": "organization", "target": "acme", "matter": "M-2"}),
     ("POST", "/v1/legal-holds/{reference}/lift"): _hold,
     ("POST", "/v1/people/{reference}/erasure"): _forgotten,
+    ("POST", "/v1/log/prune"): _old_log,
     ("POST", "/v1/break-glass"): _plain("break-glass", {"organization": "acme", "incident": "I-2", "hours": 1}),
     ("POST", "/v1/break-glass/{identifier}/approve"): _glass("approve"),
     ("POST", "/v1/break-glass/{identifier}/close"): _glass("close"),
@@ -224,6 +232,7 @@ ENTRIES = {
     "POST /v1/legal-holds": "legal_hold_set: legal_hold scope",
     "POST /v1/legal-holds/{reference}/lift": "proposal_made: legal_hold members proposal proposed",
     "POST /v1/people/{reference}/erasure": "proposal_made: members person proposal proposed",
+    "POST /v1/log/prune": "proposal_made: members proposal proposed",
     "PATCH /v1/grants/{reference}": "proposal_made: grant members proposal proposed",
     "POST /v1/proposals/{proposal}/withdraw": "proposal_withdrawn: proposal",
     "POST /v1/endpoints/import": "imported: created kind records rows unchanged updated",

@@ -101,6 +101,7 @@ ROUTES = {
         "POST /v1/legal-holds/{reference}/lift",
         "POST /v1/people/{reference}/activate",
         "POST /v1/people/{reference}/erasure",
+        "POST /v1/log/prune",
         "POST /v1/switches",
         "PATCH /v1/switches/{reference}",
     ],

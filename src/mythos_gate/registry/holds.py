@@ -26,6 +26,7 @@ ORDERS = Orders(
 )
 # A hold that is acknowledged while somebody is being erased must have come before or after, never in between.
 ALONE = text("SELECT pg_advisory_xact_lock(hashtext('mythos_gate retention'))")
+ANY = text("SELECT EXISTS (SELECT FROM legal_holds WHERE lifted_at IS NULL)")
 STANDS = text(
     "SELECT EXISTS (SELECT FROM legal_holds h JOIN people p ON h.person_id = p.id"
     " OR h.organization_id = p.organization_id WHERE p.id = :person AND h.lifted_at IS NULL)"
@@ -41,6 +42,12 @@ async def set_(change: Change, hold: Mapping[str, Any], now: datetime) -> str:
         identifier = await resources.create_one(change, HOLDS, hold, now, there)
     change.details |= {"legal_hold": identifier, "scope": hold["scope"]}
     return identifier
+
+
+async def any_stands(connection: AsyncConnection) -> bool:
+    """Whether there is one at all. Held until the end of the transaction."""
+    await connection.execute(ALONE)
+    return bool((await connection.execute(ANY)).scalar_one())
 
 
 async def stands(connection: AsyncConnection, person: str) -> bool:

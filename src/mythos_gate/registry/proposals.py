@@ -18,6 +18,7 @@ from mythos_gate.registry import (
     jurisdictions,
     organizations,
     ownership,
+    pruning,
     resources,
     screenings,
     standing,
@@ -46,6 +47,7 @@ SUBJECTS = {
     },
     "stops": Subject("stop"),
     "legal_holds": Subject("legal_hold", Permission.RUN_PROGRAMME),
+    "log_entries": Subject("log", Permission.RUN_PROGRAMME),
     "ownerships": Subject("ownership"),
     "data_sets": Subject("data_set", Permission.RUN_PROGRAMME),
     "assessments": Subject("assessment", Permission.ASSESS),
@@ -59,6 +61,7 @@ DONE = {
     ProposedAction.REPLACE: "replaced",
     ProposedAction.ADJUDICATE: "adjudicated",
     ProposedAction.ERASE: "erased",
+    ProposedAction.PRUNE: "pruned",
 }
 
 
@@ -122,6 +125,8 @@ async def _bound(change: Change, wanted: Wanted, writer: Writer) -> Wanted:
             found = await ownership.read(connection, reference)
         case "screenings", _:
             return replace(wanted, etag=(await screenings.read_hit(connection, wanted.members or {})).etag)
+        case "log_entries", _:
+            return replace(wanted, members=await pruning.bound(connection, wanted.members or {}))
         case "data_sets", _:
             base = await jurisdictions.in_force(connection)
             return replace(wanted, members={**(wanted.members or {}), "replaces": base})
@@ -245,11 +250,11 @@ async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
         case "assessments", _:
             await assessments.replace(change, reference, members, etag, writer)
         case "ownerships", _:
-            organization = await ownership.settle(change, reference, etag)
-            if rows := ownership.rows(organization, members):
-                await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
+            await _own(change, wanted, writer)
         case "screenings", _:
             await screenings.adjudicate(change, members, etag, writer)
+        case "log_entries", _:
+            await pruning.prune(change, members, writer.now)
         case "data_sets", _:
             await jurisdictions.activate(change, reference, members)
         case _, ProposedAction.CREATE:
@@ -260,6 +265,12 @@ async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
             await _step(change, wanted, writer)
         case _, ProposedAction.LIFT:
             await LIFTED[wanted.resource].lift(change, reference)
+
+
+async def _own(change: Change, wanted: Wanted, writer: Writer) -> None:
+    organization = await ownership.settle(change, wanted.reference or "", wanted.etag or "")
+    if rows := ownership.rows(organization, wanted.members or {}):
+        await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
 
 
 LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS}
