@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mythos_gate.api import problems
+from mythos_gate.api import problems, wire
 from mythos_gate.api.deps import Gate
 from mythos_gate.api.edge import echoing, over
 from mythos_gate.errors import GateError
@@ -109,6 +109,8 @@ class Front:
         except Exception:
             logger.exception("a request failed")
             await problems.surprise()(scope, receive, echoing(scope, send))
+            return
+        if incoming.request_id is None and wire.wrote(send, reply.headers, reply.body):
             return
         headers = [
             (b"content-length", str(len(reply.body)).encode()),
