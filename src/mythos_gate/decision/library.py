@@ -48,7 +48,7 @@ class Library:
     async def jurisdictions(self, connection: Connection, identifier: str | None) -> facts.Jurisdictions:
         """The data set in force; without one every country is unknown."""
         if identifier is None:
-            return {}
+            return facts.Jurisdictions()
         if identifier not in self._data_sets:
             rows = await connection.fetch(
                 f'SELECT {", ".join(CONTENT)} FROM jurisdictions WHERE data_set_id = $1 ORDER BY code COLLATE "C"',  # noqa: S608
@@ -56,7 +56,8 @@ class Library:
             )
             if identifier != sha256(canonical([list(row) for row in rows])).hexdigest():
                 raise NotDecided("the data set in force is not the one that its hash names")
-            _keep(self._data_sets, identifier, {row["code"]: _jurisdiction(row) for row in rows})
+            found = facts.Jurisdictions({row["code"]: _jurisdiction(row) for row in rows})
+            _keep(self._data_sets, identifier, found)
         return self._data_sets[identifier]
 
 
