@@ -14,6 +14,7 @@ import orjson
 from mythos_gate.audit.entry import RANDOM, VERSION, canonical
 from mythos_gate.decision.records import Loaded
 from mythos_gate.decision.request import Request
+from mythos_gate.decision.search import Page, Search
 
 MOST = 4_096  # of each part that is remembered
 BLOCK = 64  # bytes, of SHA-256
@@ -65,12 +66,10 @@ class Entries:
         `caller`: its id and its key's; `logged`: the JSON of what follows from the facts; `identifier` and `written`,
         the time, need no escape.
         """
-        agent = loaded.records.agent
-        capability = request.capability
         action = self._action(
             request.action,
-            capability,
-            capability in loaded.capabilities or (agent is not None and capability in agent.scopes),
+            request.capability,
+            _names(loaded, request.capability),
             request.purpose,
             request.purpose in loaded.purposes,
         )
@@ -91,6 +90,18 @@ class Entries:
             f'"subject":{self._subject(request, loaded)},"type":"decision","v":{VERSION},"writer":'
         )
         return before_n, before_prev, before_writer, "}"
+
+    def searched(self, asked: Search, page: Page) -> dict[str, Any]:
+        """What is recorded of a page: neither what was asked nor what was found can be read from it."""
+        return {
+            "caller": {"id": page.caller.id, "key": page.caller.key_id},
+            "search": asked.kind.value,
+            "question": self._digest(asked.entities),
+            "results": self._digest(page.found.ids),
+            "found": len(page.found.ids),
+            "first": asked.after == "",
+            "last": page.found.next is None,
+        }
 
     def _subject(self, request: Request, loaded: Loaded) -> str:
         kind = request.subject_type if request.subject_type in {"person", "agent"} else "other"
@@ -126,6 +137,12 @@ class Entries:
     def _known(self, text: str | None, is_known: object) -> str | dict[str, str] | None:
         """A code that is on record as it is; any other text only as its digest: it may say something of a person."""
         return text if text is None or is_known else {"digest": self._digest(text)}
+
+
+def _names(loaded: Loaded, capability: str | None) -> bool:
+    """Whether a grant or the agent's own scopes name the capability."""
+    agent = loaded.records.agent
+    return capability in loaded.capabilities or (agent is not None and capability in agent.scopes)
 
 
 def _caller(identifier: str, key: str) -> str:

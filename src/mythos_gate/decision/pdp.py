@@ -8,14 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeAlias
 
 import asyncpg
-import orjson
 
-from mythos_gate.audit.entry import RANDOM, canonical, timestamp, uuid7
+from mythos_gate.audit.entry import RANDOM, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
@@ -23,13 +21,13 @@ from mythos_gate.decision import eligibility, facts, search
 from mythos_gate.decision.eligibility import Eligibility
 from mythos_gate.decision.entry import Entries
 from mythos_gate.decision.library import Connection
-from mythos_gate.decision.policy import BROKEN_GLASS, REMEMBERED, Decision, Policy, Reason
+from mythos_gate.decision.policy import Told
 from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
 from mythos_gate.decision.search import Found, Search
 from mythos_gate.errors import GateError, NotAuthenticated, NotDecided, NotPermitted, NotRecorded
 from mythos_gate.revision import Known
-from mythos_gate.terms import FACTS, AuthorityKind, Permission
+from mythos_gate.terms import AuthorityKind, Permission
 
 TRIES = 3
 LISTS = 2  # of eligibility at once, and as many searches: decisions need connections too
@@ -54,49 +52,6 @@ class Ask:
     context: Mapping[str, Any]
     request_id: str | None = None
     entities: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is the same for everybody whose facts are the same: the decision, and how it is told.
-
-    `logged`: members of the entry as JSON. `user` and `admin`: the reasons for everybody, and for those who may see
-    facts, rows and all codes.
-    """
-
-    decision: Decision
-    reason: Reason
-    outcome: str
-    logged: Mapping[str, str]
-    user: orjson.Fragment
-    admin: orjson.Fragment
-
-    @classmethod
-    def of(cls, policy: Policy, values: tuple[str, ...]) -> "Told":
-        """`values`: of the facts, in the order of `terms.FACTS`."""
-        vector = dict(zip(FACTS, values, strict=True))
-        decision = policy.decide(vector)
-        outcome = "allow_break_glass" if decision.codes == (BROKEN_GLASS,) else decision.outcome.value.lower()
-        reason = policy.reasons[decision.primary]
-        user = {"code": reason.subject_sees, "message": reason.message}
-        admin: dict[str, Any] = {
-            "primary": decision.primary,
-            "codes": decision.codes,
-            "cause": decision.cause,
-            "bypassed": decision.bypassed,
-            "rows": decision.rows,
-            "facts": vector,
-        }
-        logged = {name: admin[name] for name in ("facts", "rows", "cause", "bypassed")}
-        logged |= {"outcome": outcome, "reasons": decision.codes}
-        return cls(
-            decision,
-            reason,
-            outcome,
-            {name: canonical(value).decode() for name, value in logged.items()},
-            orjson.Fragment(orjson.dumps(user)),
-            orjson.Fragment(orjson.dumps(admin)),
-        )
 
 
 @dataclass(slots=True)
@@ -183,8 +138,6 @@ class Pdp:
         self._pip = pip
         self._lists = asyncio.Semaphore(LISTS)
         self._searches = asyncio.Semaphore(LISTS)
-        # Bounded, of facts and a revision alone, which never change: never of a subject.
-        self._told = lru_cache(REMEMBERED)(Told.of)
 
     async def require_ready(self) -> None:
         """Read all that a decision reads, about nobody; nothing is decided or recorded. `NotDecided`."""
@@ -238,7 +191,10 @@ class Pdp:
             await self._pip.refresh(connection)
 
     async def search(self, asked: Search) -> Found:
-        """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
+        """A page of what would be allowed, recorded before it is told: who asked, and how many were found.
+
+        `NotAuthenticated`, `NotPermitted`, `NotDecided`, `NotRecorded`.
+        """
         deadline = asked.received + self._deadline
         with _UNDECIDED:
             async with asyncio.timeout_at(deadline), self._searches, _reading(self._pool) as connection:
@@ -250,6 +206,8 @@ class Pdp:
                         break
                 else:
                     raise NotDecided("the records kept changing while they were searched")
+        members = self._entries.searched(asked, page)
+        await self._committer.note("searched", pip.known.now()[0], members, deadline)
         _require_in_time(deadline)
         return page.found
 
@@ -295,7 +253,7 @@ class Pdp:
         caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
         self._permissions.require(caller, permission)
         derived = facts.derive(loaded.records, ask.request, loaded.now)
-        return _Judged(ask, caller, loaded, derived, self._told(loaded.policy, tuple(map(derived.vector.get, FACTS))))
+        return _Judged(ask, caller, loaded, derived, loaded.policy.told(derived.vector))
 
     async def _still_stands(self, loaded: Loaded, deadline: float) -> bool:
         await self.refresh(deadline)

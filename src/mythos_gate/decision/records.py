@@ -203,15 +203,12 @@ class Pip:
             endpoint_id, endpoint = self._endpoint(request, organization, keys)
         except _Absent:
             return None
-        earliest, latest = self.known.now()
-        wall = self._wall_clock()
-        # How far the database's clock is outside of the time in which it was read by this process's.
-        skew = max(wall - latest, earliest - wall, NONE)
+        now, skew = self._time()
         held = organization.held.get(request.asked_model, NOTHING) if organization else NOTHING
         glass = organization.break_glasses.get(request.break_glass) if organization and request.break_glass else None
         return Loaded(
             seen=self.known.seen,
-            now=earliest,
+            now=now,
             keys=frozenset(keys),
             stored_key=stored,
             records=facts.Records(
@@ -234,6 +231,12 @@ class Pip:
             capabilities=held.capabilities,
             purposes=held.purposes,
         )
+
+    def _time(self) -> tuple[datetime, timedelta]:
+        """Now, and how far the database's clock is outside of the time in which it was read by this process's."""
+        earliest, latest = self.known.now()
+        wall = self._wall_clock()
+        return earliest, max(wall - latest, earliest - wall, NONE)
 
     async def read(self, connection: Connection, key_ids: Sequence[str], requests: Sequence[Request]) -> list[str]:
         """Read all that the requests depend on, in one statement. Of the ids of keys those that nobody has."""
