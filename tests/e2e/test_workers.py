@@ -80,9 +80,8 @@ async def test_without_a_key_for_the_log_nothing_is_served_unless_another_proces
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "no key signs the log: run `mythos-gate db upgrade`" in done.stderr
-    with subprocess.Popen(
-        [*command, "--no-sequencer"], env=os.environ | environment, stderr=subprocess.DEVNULL
-    ) as process:
+    alone = [*command, "--no-sequencer"]
+    with subprocess.Popen(alone, env=os.environ | environment, stderr=subprocess.DEVNULL, text=True) as process:
         await until(lambda: len(children(process)) == 1, 60)
         process.terminate()
 
