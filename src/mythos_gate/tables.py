@@ -645,6 +645,15 @@ log_checkpoints = Table(
     Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
 )
 
+# RFC 3161 tokens over the texts of these notes.
+log_timestamps = Table(
+    "log_timestamps",
+    metadata,
+    Column("size", ForeignKey("log_checkpoints.size"), primary_key=True, autoincrement=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
 # The public keys, as C2SP signed-note writes them, that signed or sign. Verifiers must have them from elsewhere.
 log_keys = Table(
     "log_keys",
