@@ -14,13 +14,11 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from mythos_gate import app as service
 from mythos_gate import db, demo, generate, log_commands, revision, sequencing
-from mythos_gate.authn import api_keys, caller
-from mythos_gate.authn.permissions import Permissions
+from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
@@ -28,7 +26,7 @@ from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import LOCAL, told, with_registry
+from mythos_gate.terminal import LOCAL, Key, allowed, progress_bar, told, with_registry
 from mythos_gate.terms import Permission, Role
 from mythos_gate.workers import Workers
 
@@ -41,15 +39,6 @@ app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
 app.add_typer(log_commands.app, name="log")
 console = Console()
-
-Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
-
-
-async def _allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
-    async with registry.engine.connect() as connection:
-        found = await caller.authenticate(connection, api_keys.parse(key))
-    Permissions(root() / "policies" / "admin.csv").require(found, permission)
-    return found
 
 
 # --- running --------------------------------------------------------------------------------------------------
@@ -178,7 +167,7 @@ def import_file(
     """Import a CSV file, all or nothing, or each file of a folder in its order. Importing it again updates."""
 
     async def work(registry: Registry) -> None:
-        found = await _allowed(registry, key, Permission.IMPORT)
+        found = await allowed(registry, key, Permission.IMPORT)
         if what == "jurisdictions" and file is not None:
             reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
             version = data_version or file.stem
@@ -212,8 +201,7 @@ async def _import(
     registry: Registry, found: api_keys.Caller, files: list[tuple[str, Path]], *, dry_run: bool, relative: bool
 ) -> None:
     """Each file in a transaction of its own; a dry run all of them in one that is undone: they build on each other."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
 
         async def load(change: Change, kind: str, path: Path) -> None:
             task = bar.add_task(path.name, total=None)
@@ -370,7 +358,7 @@ def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False
     """Put a policy in force, from the next decision on. It is validated and built before."""
 
     async def work(registry: Registry) -> int:
-        found = await _allowed(registry, key, Permission.ACTIVATE_POLICY)
+        found = await allowed(registry, key, Permission.ACTIVATE_POLICY)
         files = read_files(folder)
         built = Policy(files)
         async with registry.change("policy_activated", found.id) as change:

@@ -3,19 +3,30 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import SQLAlchemyError
 
 from mythos_gate import db
+from mythos_gate.authn import api_keys, caller
+from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
 from mythos_gate.errors import GateError
 from mythos_gate.registry.change import Registry
-from mythos_gate.settings import Settings
+from mythos_gate.settings import Settings, root
+from mythos_gate.terms import Permission
 
 T = TypeVar("T")
 LOCAL = "local operator"
+Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
+
+
+def progress_bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 @contextmanager
@@ -38,3 +49,11 @@ def with_registry(settings: Settings, work: Callable[[Registry], Awaitable[T]]) 
             await engine.dispose()
 
     return asyncio.run(run())
+
+
+async def allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
+    """Whose key it is, if they may. `NotAuthenticated`, `NotPermitted`."""
+    async with registry.engine.connect() as connection:
+        found = await caller.authenticate(connection, api_keys.parse(key))
+    Permissions(root() / "policies" / "admin.csv").require(found, permission)
+    return found

@@ -81,7 +81,7 @@ class Log:
         return len(leaves), frontier.root()
 
     def _verify_writers(self, bodies):
-        last = {}
+        last: dict[str, tuple[int, str | None]] = {}
         for body in bodies:
             n, leaf = last.get(body["writer"], (0, None))
             assert (body["n"], body["prev"]) == (n + 1, leaf), body

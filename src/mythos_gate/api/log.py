@@ -23,7 +23,7 @@ from mythos_gate.decision.policy import Reason, parse_reasons
 from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import log_keys
 from mythos_gate.tables import policy_revisions
-from mythos_gate.terms import Outcome, Permission
+from mythos_gate.terms import Permission
 
 router = APIRouter(prefix="/v1", tags=["log"])
 PLACE = re.compile(r"([0-9]{1,16}) ([0-9]{1,16})")  # size, index
@@ -140,7 +140,7 @@ class Asked:
     until: Instant | None = None
     organization: Annotated[Text | None, Query(description="the gate's id")] = None
     subject: Annotated[Text | None, Query(description="the gate's id of a person or an agent, or a digest")] = None
-    decision: Outcome | None = None
+    decision: Annotated[str | None, Query(pattern="^(allow|allow_break_glass|deny|hold)$")] = None
     reason: Annotated[str | None, Query(max_length=64, pattern="^[A-Z_]+$")] = None
     caller: Annotated[Text | None, Query(description="who asked, or who changed something")] = None
 
@@ -220,7 +220,7 @@ async def _proof(connection: AsyncConnection, entry: UUID, size: int | None) -> 
     if index is None or found is None or index >= found[0].size:
         raise NotFound("no signed head covers this entry yet: ask again in a second, or for its receipt")
     hashes = await tree.proof(connection, merkle.inclusion_nodes(index, found[0].size))
-    return Response(tlogproof.Proof(index, hashes, found[1]).format(), media_type=TEXT)
+    return Response(tlogproof.Proof(index, tuple(hashes), found[1]).format(), media_type=TEXT)
 
 
 @router.get("/log/consistency")

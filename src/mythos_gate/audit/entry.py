@@ -40,6 +40,19 @@ def canonical(value: Any) -> bytes:
         raise ValueError(f"a log entry cannot hold this: {error}") from error
 
 
+def read(body: bytes) -> dict[str, Any]:
+    """The members of a stored body. ValueError unless it is an object in the profile, written in its one way."""
+    if not 2 <= len(body) <= LARGEST:
+        raise ValueError(f"a log entry has 2 to {LARGEST} bytes, this one {len(body)}")
+    members = orjson.loads(body)
+    if type(members) is not dict:
+        raise ValueError("a log entry is an object")
+    _check(members)
+    if orjson.dumps(members, option=orjson.OPT_SORT_KEYS) != body:
+        raise ValueError("a log entry is written in one way only (RFC 8785)")
+    return members
+
+
 # A fragment is canonical already.
 PLAIN = frozenset({str, bool, type(None), orjson.Fragment})
 

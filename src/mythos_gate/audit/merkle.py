@@ -110,6 +110,22 @@ def consistency_nodes(old: int, new: int) -> list[list[Node]]:
     return groups[::-1]
 
 
+def range_nodes(start: int, end: int, size: int) -> tuple[list[Node], list[Node]]:
+    """The perfect subtrees left and right of leaves `start` to `end`: with the range they make the root of `size`.
+
+    These are the two ends of what github.com/transparency-dev/merkle calls a compact range.
+    """
+    if not 0 <= start <= end <= size:
+        raise ValueError(f"a tree of size {size} has no leaves {start} to {end}")
+    right, at = [], end
+    while at < size:
+        highest = (size - at).bit_length() - 1
+        level = min(highest, (at & -at).bit_length() - 1) if at else highest
+        right.append(Node(level, at >> level))
+        at += 1 << level
+    return root_nodes(start), right
+
+
 def tile_of(node: Node) -> Tile:
     """The tile of the lowest level that the node's hash can be computed from alone, and so the smallest part of one."""
     level, rise = divmod(node.level, TILE_HEIGHT)
@@ -200,6 +216,17 @@ class Frontier:
             level, new = level + 1, _above(nodes)
         self.size += len(leaves)
         return gained
+
+    def extend(self, node: Node, value: bytes) -> None:
+        """Add a whole perfect subtree by its hash, as `range_nodes` names those on the right. ValueError: not next."""
+        _check_hashes([value])
+        level = node.level
+        if node.index << level != self.size:
+            raise ValueError(f"{node} does not begin at leaf {self.size}")
+        self.size += 1 << level
+        while (left := self._pending.pop(level, None)) is not None:
+            value, level = node_hash(left, value), level + 1
+        self._pending[level] = value
 
 
 def _check_hashes(hashes: Sequence[bytes]) -> None:

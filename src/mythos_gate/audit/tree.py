@@ -57,6 +57,15 @@ async def state(connection: AsyncConnection) -> State:
     return State(*(await connection.execute(query)).one())
 
 
+async def checkpoints(connection: AsyncConnection, start: int, end: int, most: int) -> list[bytes]:
+    """The notes of sizes above `start`, up to `end`: about `most` of them, evenly over the entries, and the last."""
+    size = log_checkpoints.c.size
+    bucket = (end - size) * most // max(1, end - start)
+    sizes = select(func.max(size)).where(size > start, size <= end).group_by(bucket)
+    query = select(log_checkpoints.c.note).where(size.in_(sizes)).order_by(size)
+    return list((await connection.execute(query)).scalars())
+
+
 async def place(connection: AsyncConnection, entry: UUID) -> int | None:
     """The leaf index of an entry; None if it is not in the tree, or not yet."""
     query = select(log_leaves.c.index).where(log_leaves.c.id == entry)
@@ -91,3 +100,10 @@ async def leaves(connection: AsyncConnection, start: int, end: int) -> list[byte
 async def proof(connection: AsyncConnection, groups: Sequence[Sequence[Node]]) -> list[bytes]:
     """The hashes of `merkle.inclusion_nodes` or `merkle.consistency_nodes`."""
     return merkle.proof(groups, await tiles(connection, sorted(merkle.tiles_for(groups))))
+
+
+async def proofs(connection: AsyncConnection, groups: Sequence[Sequence[Sequence[Node]]]) -> list[list[bytes]]:
+    """The same of many proofs, each tile read once."""
+    wanted = set[Tile]().union(*(merkle.tiles_for(each) for each in groups))
+    have = await tiles(connection, sorted(wanted))
+    return [merkle.proof(each, have) for each in groups]

@@ -1,0 +1,141 @@
+"""Entries as rows of a table: CSV that is safe in a spreadsheet, and Parquet where pyarrow is installed."""
+
+import csv
+import importlib
+import importlib.util
+import io
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+
+# Column -> where its value stands in a body. What stands nowhere here is in `details`.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "id": ("id",),
+    "at": ("at",),
+    "type": ("type",),
+    "writer": ("writer",),
+    "n": ("n",),
+    "actor": ("actor",),
+    "caller": ("caller", "id"),
+    "key": ("caller", "key"),
+    "subject_type": ("subject", "type"),
+    "subject": ("subject", "id"),
+    "subject_digest": ("subject", "digest"),
+    "person": ("subject", "person"),
+    "organization": ("organization",),
+    "action": ("action", "name"),
+    "capability": ("action", "capability"),
+    "purpose": ("action", "purpose"),
+    "model": ("resource", "id"),
+    "version": ("resource", "version"),
+    "endpoint": ("resource", "endpoint"),
+    "outcome": ("outcome",),
+    "reasons": ("reasons",),
+    "cause": ("cause",),
+    "bypassed": ("bypassed",),
+    "rows": ("rows",),
+    "policy_revision": ("policy", "revision"),
+    "policy_sha256": ("policy", "sha256"),
+    "data_set": ("data_set",),
+}
+NUMBERS = frozenset({"index", "n", "policy_revision"})
+NAMES = ("index", *COLUMNS, "leaf", "details")
+# Told elsewhere in the row, or of no use in a table.
+LEFT_OUT = frozenset({"v", "log", "salt", "prev", *(path[0] for path in COLUMNS.values())}) - {"resource"}
+# OWASP, CSV Injection: a cell that begins so is a formula to a spreadsheet.
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+
+Value = str | int | None
+
+
+def row(index: int, leaf: bytes, body: bytes) -> dict[str, Value]:
+    members = orjson.loads(body)
+    found = {name: _flat(_at(members, path)) for name, path in COLUMNS.items()}
+    rest = {name: value for name, value in members.items() if name not in LEFT_OUT and name != "resource"}
+    details = orjson.dumps(rest).decode() if rest else None
+    return {"index": index, **found, "leaf": leaf.hex(), "details": details}
+
+
+def _at(members: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        members = members.get(name) if isinstance(members, dict) else None
+    return members
+
+
+def _flat(value: Any) -> Value:
+    """Codes joined by semicolons; a digest in the place of a text that was not on record as `digest:...`."""
+    if isinstance(value, list):
+        return ";".join(map(str, value))
+    if isinstance(value, dict):
+        return f"digest:{value['digest']}" if value.keys() == {"digest"} else orjson.dumps(value).decode()
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------
+
+
+def csv_head() -> bytes:
+    return _csv(NAMES)
+
+
+def csv_line(index: int, leaf: bytes, body: bytes) -> bytes:
+    """RFC 4180, in UTF-8. What a spreadsheet would take for a formula has an apostrophe before it."""
+    return _csv([_safe(value) for value in row(index, leaf, body).values()])
+
+
+def _csv(cells: Sequence[Value]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+def _safe(value: Value) -> Value:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+
+# --- Parquet --------------------------------------------------------------------------------------------------
+
+
+@cache
+def has_parquet() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+class Parquet:
+    """A file in the making, a row group for each time that rows are written: only one of them is held at once."""
+
+    def __init__(self) -> None:
+        # Optional, and slow to import: only who exports it waits for it.
+        self._arrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+        types = {name: self._arrow.int64() if name in NUMBERS else self._arrow.string() for name in NAMES}
+        self._schema = self._arrow.schema(list(types.items()))
+        self._made: list[bytes] = []
+        self.closed = False
+        self._writer = parquet.ParquetWriter(self._arrow.PythonFile(self, "w"), self._schema, compression="zstd")
+
+    def write_rows(self, rows: Sequence[dict[str, Value]]) -> None:
+        if rows:
+            self._writer.write_table(self._arrow.Table.from_pylist(list(rows), self._schema))
+
+    def finish(self) -> None:
+        self._writer.close()
+
+    def take(self) -> bytes:
+        made, self._made = b"".join(self._made), []
+        return made
+
+    # What pyarrow asks of a file.
+
+    def write(self, data: Any) -> int:
+        self._made.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,514 @@
+"""Verifying a bundle offline: no database, no network, no trust in what the bundle says of itself.
+
+The tree is proved first (RFC 9162), then the entries are held to what they say of each other (`chains`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError  # noqa: N812  it is a class
+
+import orjson
+
+from mythos_gate.audit import bundle, checkpoint, entry, merkle, note, receipt
+from mythos_gate.audit.bundle import Bundle, Manifest, Unreadable
+from mythos_gate.audit.chains import Account, Claim, Finding, Seen, instant
+from mythos_gate.audit.checkpoint import Checkpoint
+from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
+from mythos_gate.audit.note import BadNote, Kind, VerifierKey
+
+BLOCK = 1 << 20  # bytes
+# So long may pass from an entry's receipt to a checkpoint that covers it.
+MERGED = timedelta(minutes=1)
+TOLERANCE = timedelta(minutes=5)
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom the auditor trusts, from elsewhere than the bundle. BadNote if that is not the keys of one log."""
+
+    keys: Sequence[VerifierKey]
+    receipt_keys: Sequence[VerifierKey] = ()
+    witnesses: Sequence[VerifierKey] = ()
+    quorum: int = 0
+
+    def __post_init__(self) -> None:
+        if len({key.name for key in self.keys}) != 1 or any(key.kind is not Kind.ED25519 for key in self.keys):
+            raise BadNote("the keys are not those of one log")
+        if {key.public for key in self.keys} & {key.public for key in self.witnesses}:
+            raise BadNote("a log is not a witness of itself")
+
+    @property
+    def origin(self) -> str:
+        return self.keys[0].name
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the auditor has kept of the log, or others have, to compare the bundle with."""
+
+    checkpoint: bytes | None = None
+    consistency: Mapping[str, Any] | None = None  # as /v1/log/consistency answers
+    receipts: Sequence[bytes] = ()
+    high_water: Sequence[Mapping[str, Any]] = ()  # `{writer, n, leaf}`
+
+
+@dataclass
+class Report:
+    """What was checked and found; `denied` is what was asked for and could not be checked."""
+
+    manifest: Manifest
+    checked: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    more: dict[str, int] = field(default_factory=dict)  # how many findings of a kind there are, if not all are told
+    leaves: int = 0
+
+    @property
+    def first(self) -> Finding | None:
+        """The finding of the lowest leaf; of those at one leaf the one that names it exactly."""
+        placed = [(each.place, each.end or 0, each) for each in self.findings if each.place is not None]
+        return min(placed, key=lambda each: each[:2])[2] if placed else None
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.findings else 2 if self.denied else 0
+
+
+def verify(
+    given: Bundle,
+    trust: Trust,
+    held: Held = Held(),
+    tolerance: timedelta = TOLERANCE,
+    pruned: int = 0,
+    progress: Progress = lambda _: None,
+) -> Report:
+    """All that can be checked. `Unreadable` if it is no bundle; leaves below `pruned` need no entry any more."""
+    try:
+        return _Verification(given, trust, held, tolerance, pruned, progress).run()
+    except (BadZipFile, ZlibError, EOFError, OSError) as error:
+        raise Unreadable(f"the bundle is damaged: {error}") from error
+
+
+class _Roots:
+    """The roots of trees of these sizes, while leaves are appended from the left."""
+
+    def __init__(self, frontier: Frontier, sizes: Iterable[int]) -> None:
+        self._frontier = frontier
+        self._coming = sorted({size for size in sizes if size >= frontier.size}, reverse=True)
+        self.found: dict[int, bytes] = {}
+        self._note()
+
+    def append(self, leaves: Sequence[bytes]) -> None:
+        at = 0
+        while self._coming and self._coming[-1] <= self._frontier.size + len(leaves) - at:
+            upto = at + self._coming[-1] - self._frontier.size
+            self._frontier.append(leaves[at:upto])
+            at = upto
+            self._note()
+        self._frontier.append(leaves[at:])
+
+    def _note(self) -> None:
+        while self._coming and self._coming[-1] == self._frontier.size:
+            self.found[self._coming.pop()] = self._frontier.root()
+
+    def finish(self, right: Iterable[tuple[Node, bytes]]) -> bytes:
+        for node, value in right:
+            self._frontier.extend(node, value)
+        return self._frontier.root()
+
+
+class _Verification:
+    def __init__(
+        self, given: Bundle, trust: Trust, held: Held, tolerance: timedelta, pruned: int, progress: Progress
+    ) -> None:
+        self._bundle = given
+        self._trust = trust
+        self._held = held
+        self._pruned = pruned
+        self._progress = progress
+        self._manifest, self._note = given.manifest()
+        self._report = Report(self._manifest)
+        self._tolerance = tolerance
+        self._heads: dict[int, Checkpoint] = {}  # every signed head in the bundle, by size
+        self._seen: list[Seen] = []
+        self._roots: dict[int, bytes] = {}
+        self._other: list[int] = []  # leaves that are not what LEAVES has
+        self._hashed: set[str] = set()
+        self._head: Checkpoint | None = None
+
+    def run(self) -> Report:
+        self._check_manifest()
+        head = self._check_checkpoint()
+        self._read_heads()
+        account = self._account()
+        if self._manifest.is_complete:
+            self._check_range(head, account)
+        else:
+            self._check_records(head, account)
+        account.close()
+        self._take_in(account)
+        self._check_held(head)
+        self._check_files()
+        return self._report
+
+    def _find(self, index: int | None, what: str, end: int | None = None) -> None:
+        self._report.findings.append(Finding(index, what, end))
+
+    # --- 1: the manifest and the checkpoint ---
+
+    def _check_manifest(self) -> None:
+        if self._manifest.origin != self._trust.origin:
+            self._find(None, f"the bundle is of the log {self._manifest.origin}, the key of {self._trust.origin}")
+        if not self._trust.receipt_keys:
+            self._report.unchecked.append("who made the bundle: no key of receipts was given")
+            return
+        try:
+            if bundle.is_signed(self._note, self._trust.receipt_keys, self._trust.origin):
+                self._report.checked.append(f"the manifest's signature: exported {self._manifest.at}")
+            else:
+                self._find(None, "the manifest is not signed by the log's key of receipts")
+        except BadNote as error:
+            self._find(None, f"the manifest: {error}")
+
+    def _check_checkpoint(self) -> Checkpoint | None:
+        """The head, if one of the log's keys signed it: everything else is proved against it."""
+        given = self._whole(bundle.CHECKPOINT)
+        try:
+            head = checkpoint.opened(given, self._trust.keys, self._trust.origin)
+            cosigned = checkpoint.cosigned(given, self._trust.witnesses)
+        except BadNote as error:
+            self._find(None, f"the checkpoint: {error}")
+            return None
+        if head.size != self._manifest.size:
+            self._find(None, f"the checkpoint is of size {head.size}, the manifest of {self._manifest.size}")
+        self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log")
+        self._check_witnesses(cosigned)
+        self._see(head, cosigned)
+        self._head = head
+        return head
+
+    def _check_witnesses(self, cosigned: Mapping[str, int]) -> None:
+        if not self._trust.witnesses:
+            self._report.unchecked.append("witnesses: none was given")
+            return
+        told = ", ".join(f"{name} at {instant(at)}" for name, at in sorted(cosigned.items())) or "none"
+        if len(cosigned) < self._trust.quorum:
+            self._find(None, f"{len(cosigned)} witnesses cosigned the checkpoint, {self._trust.quorum} are required")
+        self._report.checked.append(f"witnesses of the checkpoint: {told}")
+
+    def _see(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
+        self._heads[head.size] = head
+        self._seen += [Seen(head.size, instant(at)) for at in cosigned.values() if at]
+
+    def _read_heads(self) -> None:
+        """Earlier heads that the log signed; what it did not sign says nothing."""
+        for line in self._small_lines(bundle.CHECKPOINTS):
+            try:
+                given = str(orjson.loads(line)).encode()
+                head = checkpoint.opened(given, self._trust.keys, self._trust.origin)
+                cosigned = checkpoint.cosigned(given, self._trust.witnesses)
+            except (BadNote, orjson.JSONDecodeError) as error:
+                self._find(None, f"one of {bundle.CHECKPOINTS}: {error}")
+                continue
+            if (known := self._heads.get(head.size)) is not None and known.root != head.root:
+                self._find(
+                    None, f"the log signed two trees of size {head.size}: it tells different people different things"
+                )
+            self._see(head, cosigned)
+
+    def _account(self) -> Account:
+        narrowed = not self._manifest.is_complete
+        start = self._manifest.start
+        account = Account(self._trust.origin, start, self._tolerance, self._seen, narrowed=narrowed)
+        for given in self._held.receipts:
+            self._expect(account, given)
+        for each in self._held.high_water:
+            account.claim(Claim("the high-water file", None, str(each["writer"]), int(each["n"]), str(each["leaf"])))
+        return account
+
+    def _expect(self, account: Account, given: bytes) -> None:
+        try:
+            found = receipt.opened(given, self._trust.receipt_keys, self._trust.origin)
+        except BadNote as error:
+            self._find(None, f"a receipt: {error}")
+            return
+        if _later(found.at, self._manifest.at):
+            self._report.denied.append(f"the receipt of {found.entry}: the bundle was made too soon after it")
+            return
+        account.expect(f"the receipt of {found.entry}", found.entry, found.leaf)
+
+    # --- 2: a whole range ---
+
+    def _check_range(self, head: Checkpoint | None, account: Account) -> None:
+        start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
+        left, right = merkle.range_nodes(start, end, size)
+        try:
+            hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
+            sizes = {*self._heads, *self._old_size()}
+            roots = _Roots(Frontier.of(start, hashes[: len(left)]), [each for each in sizes if start <= each <= end])
+            beside = list(zip(right, hashes[len(left) :], strict=True))
+        except (ValueError, UnicodeDecodeError) as error:
+            raise Unreadable(f"{bundle.SUBTREES} is not what a bundle of leaves {start} to {end} has") from error
+        self._pass(account, roots)
+        if self._report.leaves != end - start:
+            self._find(None, f"{bundle.RECORDS} has {self._report.leaves} lines for leaves {start} to {end}")
+            return
+        root = roots.finish(beside)
+        self._roots = {**roots.found, size: root}
+        if head is not None:
+            self._judge(head, root)
+
+    def _pass(self, account: Account, roots: _Roots) -> None:
+        """Once over all records: hash each, append it, and hold it to the others."""
+        index = self._manifest.start
+        stored = self._stored()
+        for lines in self._lines(bundle.RECORDS):
+            known = [next(stored, b"") for _ in lines]
+            leaves = [entry.leaf_hash(line) if line else other for line, other in zip(lines, known, strict=True)]
+            if leaves != known:
+                self._other += [
+                    at for at, (one, two) in enumerate(zip(leaves, known, strict=True), index) if one != two
+                ]
+            roots.append([leaf if len(leaf) == HASH else bytes(HASH) for leaf in leaves])
+            for at, (line, leaf) in enumerate(zip(lines, leaves, strict=True), index):
+                self._take(account, at, leaf, line)
+            index += len(lines)
+            self._report.leaves += len(lines)
+            self._progress(self._report.leaves)
+
+    def _take(self, account: Account, index: int, leaf: bytes, line: bytes) -> None:
+        if not line:
+            account.missing(index, leaf.ljust(HASH, b"\x00"))
+            if index < self._pruned:
+                account.skip("entries that are no longer kept")
+            else:
+                account.find("missing", index, "is not there: its entry was removed")
+            return
+        try:
+            members = entry.read(line)
+        except ValueError as error:
+            account.bad(index, leaf, f"is not written as entries are: {error}")
+            return
+        account.take(index, leaf, members)
+
+    def _judge(self, head: Checkpoint, root: bytes) -> None:
+        """Whether these are the entries that were signed; if not, which are not, or since when."""
+        if root == head.root:
+            of = f"leaves {self._manifest.start} to {self._manifest.end - 1} of {head.size}"
+            self._report.checked.append(f"{of}: each is what was signed, in its place, and none is left out")
+            if self._other:
+                self._find(self._other[0], f"{bundle.LEAVES} is not of these entries, which are what was signed")
+        elif self._other and self._stored_root() == head.root:
+            for index in self._other[:100]:
+                self._find(index, "is not the entry that was signed")
+            self._report.more["entry"] = len(self._other)
+        else:
+            self._bracket("the checkpoint", head.size)
+        self._check_heads(is_sound=root == head.root)
+
+    def _stored_root(self) -> bytes:
+        """The root that the bundle's leaf hashes lead to."""
+        start, end = self._manifest.start, self._manifest.end
+        left, right = merkle.range_nodes(start, end, self._manifest.size)
+        hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
+        roots = _Roots(Frontier.of(start, hashes[: len(left)]), ())
+        roots.append(list(self._stored()))
+        return roots.finish(zip(right, hashes[len(left) :], strict=True))
+
+    def _bracket(self, of: str, size: int) -> None:
+        """The tree is another than was signed: between which heads that begins."""
+        good, bad = self._manifest.start, min(size, self._manifest.end)
+        for each in sorted(self._heads):
+            if each in self._roots and each <= bad and self._manifest.start <= each:
+                if self._roots[each] != self._heads[each].root:
+                    bad = each
+                    break
+                good = each
+        where = (
+            "the first of them, or what comes before the bundle," if good == self._manifest.start > 0 else "one of them"
+        )
+        self._find(good, f"{where} is not what was signed: the entries lead to another root than {of} of {size}", bad)
+
+    def _check_heads(self, *, is_sound: bool) -> None:
+        fitting = [size for size, head in self._heads.items() if self._roots.get(size) == head.root]
+        others = [size for size in self._heads if size in self._roots and size not in fitting]
+        self._report.checked.append(f"{len(fitting)} signed heads fit the entries")
+        if is_sound and others:
+            self._find(None, f"the log signed another tree of size {min(others)} than the one that it has")
+
+    # --- 3: records that were picked out ---
+
+    def _check_records(self, head: Checkpoint | None, account: Account) -> None:
+        proofs = (line for lines in self._lines(bundle.PROOFS) for line in lines)
+        last = self._manifest.start - 1
+        for lines in self._lines(bundle.RECORDS):
+            for line in lines:
+                index, hashes = _proof(next(proofs, b""))
+                leaf = entry.leaf_hash(line)
+                if not last < index < self._manifest.end:
+                    self._find(index, "is out of order, or outside the range of the bundle")
+                last = index
+                self._prove(head, index, leaf, hashes)
+                self._take(account, index, leaf, line)
+            self._report.leaves += len(lines)
+            self._progress(self._report.leaves)
+        if next(proofs, None) is not None or self._report.leaves != self._manifest.records:
+            self._find(None, "there are not as many records as proofs, or as the manifest says")
+        told = ", ".join(f"{name} {value}" for name, value in sorted(self._manifest.filters.items()))
+        self._report.unchecked.append(f"completeness: the records were picked out ({told}), any could be left out")
+        self._report.unchecked.append("chains of writers: there are other entries in between")
+        if head is not None:
+            self._report.checked.append(f"{self._report.leaves} records: each has a proof of its place in the log")
+
+    def _prove(self, head: Checkpoint | None, index: int, leaf: bytes, hashes: Sequence[bytes]) -> None:
+        if head is None:
+            return
+        try:
+            merkle.verify_inclusion(leaf, index, head.size, hashes, head.root)
+        except Unproven as error:
+            self._find(index, f"is not the entry that was signed: {error}")
+
+    # --- 4: what the auditor holds ---
+
+    def _old_size(self) -> list[int]:
+        if self._held.checkpoint is None:
+            return []
+        try:
+            return [Checkpoint.parse(note.parts(self._held.checkpoint)[0]).size]
+        except BadNote:
+            return []
+
+    def _check_held(self, head: Checkpoint | None) -> None:
+        if self._held.checkpoint is None:
+            self._report.unchecked.append("whether the log was rewritten before: no older checkpoint was given")
+            return
+        try:
+            old = checkpoint.opened(self._held.checkpoint, self._trust.keys, self._trust.origin)
+        except BadNote as error:
+            self._report.denied.append(f"the older checkpoint: {error}")
+            return
+        if head is not None and old.size > head.size:
+            self._find(head.size, f"your checkpoint has {old.size} entries, the bundle's {head.size}: the log was cut "
+                       "off, or the bundle made for an older size", old.size)  # fmt: skip
+        elif old.size in self._roots:
+            self._compare(old)
+        else:
+            self._check_consistency(head, old)
+
+    def _compare(self, old: Checkpoint) -> None:
+        if self._roots[old.size] == old.root:
+            self._report.checked.append(f"the log continues your checkpoint of {old.size} entries")
+            return
+        if (signed := self._heads.get(old.size)) is not None and signed.root != old.root:
+            self._find(None, f"the log signed another tree of size {old.size} than your checkpoint")
+        self._heads[old.size] = old
+        self._bracket("your checkpoint", old.size)
+
+    def _check_consistency(self, head: Checkpoint | None, old: Checkpoint) -> None:
+        given = self._held.consistency
+        if head is None or given is None:
+            self._report.denied.append(
+                f"your checkpoint of {old.size} entries: the bundle does not reach it, and there is no consistency "
+                f"proof from {old.size} to {self._manifest.size} (GET /v1/log/consistency)"
+            )
+            return
+        try:
+            hashes = [note.from_base64(each) for each in given["hashes"]]
+            merkle.verify_consistency(old.size, old.root, head.size, head.root, hashes)
+        except (Unproven, BadNote, KeyError, TypeError, AttributeError) as error:
+            self._find(None, f"the log does not continue your checkpoint of {old.size} entries: {error}")
+        else:
+            self._report.checked.append(f"the log continues your checkpoint of {old.size} entries, by the proof given")
+
+    # --- 5: the end ---
+
+    def _take_in(self, account: Account) -> None:
+        self._report.findings += account.findings
+        self._report.more |= {kind: count for kind, count in account.counts.items() if count > 100}
+        counts = sorted(account.types.items(), key=lambda each: -each[1])
+        self._report.checked.append(f"entries: {', '.join(f'{count} {kind}' for kind, count in counts) or 'none'}")
+        if self._manifest.is_complete:
+            told = f"{len(account.writers)} writers: numbers without gaps, each entry names the one before, openings"
+            self._report.checked.append(f"{told}, policies, ids, times")
+        if not self._seen:
+            self._report.unchecked.append("times: no witness saw the log, so they are held to each other alone")
+        self._report.unchecked += [f"{what} ({count})" for what, count in sorted(account.unchecked.items())]
+
+    def _check_files(self) -> None:
+        for name, member in self._manifest.files.items():
+            if name not in self._hashed:
+                for _ in self._blocks(name):
+                    pass
+            if name.startswith(("records.", "events.")) and name != bundle.RECORDS:
+                self._report.unchecked.append(f"{name} beyond its hash: it was made from the same entries")
+            assert member.size >= 0
+        named = {*self._manifest.files, bundle.MANIFEST}
+        if beside := sorted(self._bundle.names - named):
+            self._report.unchecked.append(f"files that the manifest does not name: {', '.join(beside)}")
+        self._report.checked.append(f"{len(self._manifest.files)} files are those that the manifest names")
+
+    # --- files ---
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        """The file, piece by piece; at its end it is held to the manifest."""
+        member = self._manifest.files.get(name)
+        if member is None:
+            raise Unreadable(f"the manifest names no {name}")
+        digest, size = sha256(), 0
+        with self._bundle.open(name) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                size += len(block)
+                yield block
+        if name not in self._hashed and (size, digest.hexdigest()) != (member.size, member.sha256):
+            self._find(None, f"{name} is not the file that the manifest names: it was damaged or exchanged")
+        self._hashed.add(name)
+
+    def _lines(self, name: str) -> Iterator[list[bytes]]:
+        rest = b""
+        for block in self._blocks(name):
+            *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > 2 * entry.LARGEST:
+                raise Unreadable(f"{name} has a line that is too long")
+            yield lines
+        if rest:
+            raise Unreadable(f"{name} does not end with a line feed")
+
+    def _whole(self, name: str) -> bytes:
+        member = self._manifest.files.get(name)
+        if member is not None and member.size > bundle.SMALL:
+            raise Unreadable(f"{name} has more than {bundle.SMALL} bytes")
+        return b"".join(self._blocks(name))
+
+    def _small_lines(self, name: str) -> list[bytes]:
+        return [line for lines in self._lines(name) for line in lines]
+
+    def _stored(self) -> Iterator[bytes]:
+        """The leaf hashes that the bundle has beside the entries."""
+        rest = b""
+        for block in self._blocks(bundle.LEAVES):
+            data = rest + block
+            whole = len(data) - len(data) % HASH
+            yield from (data[at : at + HASH] for at in range(0, whole, HASH))
+            rest = data[whole:]
+
+
+def _proof(line: bytes) -> tuple[int, list[bytes]]:
+    try:
+        told = orjson.loads(line)
+        return int(told["index"]), [note.from_base64(each) for each in told["hashes"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{bundle.PROOFS} has no proof for each record") from error
+
+
+def _later(at: datetime, made: str) -> bool:
+    try:
+        return at + MERGED > datetime.fromisoformat(made)
+    except (ValueError, TypeError, OverflowError):
+        return True
