@@ -15,12 +15,11 @@ from mythos_gate.audit.note import BadNote, Kind, VerifierKey
 
 TEXT, SIZE = "text/plain", "text/x.tlog.size"
 Reply = tuple[int, str, bytes]
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(
-    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], port: int = 0
-) -> AsyncIterator[int]:
+async def serving(handle: Handle, port: int = 0) -> AsyncIterator[int]:
     """A server on this machine, as its port. It ends like a process that is killed, whatever it is about to answer."""
     handling = set()
 
@@ -42,6 +41,24 @@ async def serving(
             task.cancel()
         while handling:
             await asyncio.sleep(0.01)
+
+
+def http(reply: Callable[[str, bytes], Awaitable[Reply]]) -> Handle:
+    """One POST a connection: `reply` is told the path and the body."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+            method, path, _ = head[0].split(" ")
+            assert method == "POST"
+            status, kind, answer = await reply(path, await reader.readexactly(int(headers["content-length"])))
+            told = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(answer)}\r\n"
+            where = "Location: /elsewhere\r\n" if 300 <= status < 400 else ""
+            writer.write(f"{told}{where}Connection: close\r\n\r\n".encode() + answer)
+            await writer.drain()
+
+    return handle
 
 
 @dataclass
@@ -71,23 +88,12 @@ class Witness:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Witness"]:
-        async with serving(self._serve, self.port) as self.port:
+        async with serving(http(self._reply), self.port) as self.port:
             yield self
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-            body = await reader.readexactly(int(headers["content-length"]))
-            await asyncio.sleep(self.delay)
-            posted = head[0].startswith("POST /prefix/add-checkpoint ")
-            status, kind, answer = self.lie(self.add(body) if posted else (405, TEXT, b""))
-            told = f"HTTP/1.1 {status} x\r\nContent-Type: {kind}\r\nContent-Length: {len(answer)}\r\n"
-            where = "Location: /elsewhere\r\n" if 300 <= status < 400 else ""
-            writer.write(f"{told}{where}Connection: close\r\n\r\n".encode() + answer)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+    async def _reply(self, path: str, body: bytes) -> Reply:
+        await asyncio.sleep(self.delay)
+        return self.lie(self.add(body) if path == "/prefix/add-checkpoint" else (404, TEXT, b""))
 
     def add(self, body: bytes) -> Reply:
         lines, _, signed = body.partition(b"\n\n")

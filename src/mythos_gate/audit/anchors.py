@@ -22,6 +22,7 @@ from mythos_gate.audit.witness import Witness
 from mythos_gate.tables import log_entries, log_leaves
 
 EVERY = 60.0  # seconds
+PATIENCE = 60.0  # seconds for one anchor, what is asked for it included
 TYPE = "anchor"
 # What an anchor brings about itself: of these alone the log does not grow further.
 OWN = (TYPE, "session_opened")
@@ -65,7 +66,7 @@ class Anchoring:
         while True:
             await asyncio.sleep(EVERY)
             try:
-                async with asyncio.timeout(EVERY):
+                async with asyncio.timeout(PATIENCE):
                     await (self.step() if self._leads() else self._follow())
             except Exception:
                 logger.exception("the log could not be anchored")

@@ -27,6 +27,7 @@ from mythos_gate.tables import log_timestamps
 # DER: the status of a response that grants what was asked for.
 GRANTED = bytes.fromhex("3003020100")
 SEQUENCE = b"\x30"
+URLLESS = re.compile(r"[@#\s]")
 
 
 class BadTimestamp(ValueError):
@@ -43,12 +44,21 @@ class Authority:
 
 def configured(url: str, roots: Path) -> Authority:
     """`Misconfigured` if it cannot be asked or believed."""
-    if not re.fullmatch(r"https?://[^/?#@\s]+[^#\s]*", url) or not urlsplit(url).hostname:
-        raise Misconfigured("MYTHOS_GATE_TIMESTAMP_URL is no URL like https://tsa.example/tsr")
+    if not _is_url(url):
+        raise Misconfigured("MYTHOS_GATE_TIMESTAMP_URL is no URL like https://tsa.example/tsr, without user and #")
     try:
         return Authority(url, tuple(load_pem_x509_certificates(roots.read_bytes())))
     except (OSError, ValueError) as error:
         raise Misconfigured(f"MYTHOS_GATE_TIMESTAMP_ROOTS names no certificates in PEM ({roots}): {error}") from error
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # a port that is none
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0 and not URLLESS.search(text)
 
 
 async def ask(client: httpx.AsyncClient, authority: Authority, text: bytes) -> bytes:
