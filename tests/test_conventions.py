@@ -17,7 +17,7 @@ from mythos_gate.terms import FACTS, Permission
 # What needs no key; the decision routes read the key together with the records.
 METADATA = "/.well-known/authzen-configuration"
 # The log's tree is for everybody: hashes that say nothing of what they cover.
-TREE = {"/checkpoint", "/tile/{level}/{index}", "/v1/log/consistency", "/v1/log/keys"}
+TREE = {"/checkpoint", "/tile/{level}/{index}", "/v1/log/consistency", "/v1/log/keys", "/v1/log/timestamps/{size}"}
 PUBLIC = {"/health/live", "/health/ready", METADATA, f"{METADATA}/{{tenant}}", "/openapi.json", *TREE}
 SEARCHES = {f"/access/v1/search/{kind}" for kind in ("subject", "resource", "action")}
 DECIDING = {"/access/v1/evaluation", "/access/v1/evaluations", "/forward-auth", "/v1/explain"} | SEARCHES

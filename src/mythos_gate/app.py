@@ -163,7 +163,7 @@ def _document() -> dict[str, Any]:
 
 
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
-    described = metadata.made(settings)
+    described, vouching = metadata.made(settings), sequencing.vouching(settings)
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
@@ -198,6 +198,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         tokens=tokens.Tokens(key),
         metadata=described,
         receipts=sequencing.receipt_signer(settings),
+        vouching=vouching,
     )
     stack.push_async_callback(gate.close)
     return gate

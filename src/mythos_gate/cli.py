@@ -56,6 +56,7 @@ def serve(
     with told():
         urls = db.role_urls(settings, [*db.SERVING, *([DbRole.SEQUENCER] if sequencer else [])])
         service.digest_key(settings)
+        sequencing.vouching(settings)
         if sequencer:
             sequencing.made(settings)
         if settings.production:

@@ -686,6 +686,15 @@ log_checkpoints = Table(
     Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
 )
 
+# RFC 3161 tokens over the texts of these notes.
+log_timestamps = Table(
+    "log_timestamps",
+    metadata,
+    Column("size", ForeignKey("log_checkpoints.size"), primary_key=True, autoincrement=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
 # What was dropped when its time was over: the leaves stand in the tree, the entries are gone.
 log_prunes = Table(
     "log_prunes",
