@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bench import processes
@@ -18,10 +19,10 @@ from bench.loading import ACTOR
 from bench.programme import ORIGIN
 from bench.questions import Question, batch
 from bench.wire import Connection
-from mythos_gate import db
+from mythos_gate import db, sequencing
 from mythos_gate.registry import callers, seats
 from mythos_gate.registry.change import Registry
-from mythos_gate.settings import root
+from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Role
 
 WORKERS = 2
@@ -65,8 +66,13 @@ class Answered:
 
 
 @asynccontextmanager
-async def serving(database: str, postmaster: int, port: int, folder: Path, probe: Question) -> AsyncIterator[Gate]:
-    """Serve on the port of loopback; `folder` is where it keeps its state and what it prints."""
+async def serving(
+    database: str, postmaster: int, port: int, folder: Path, probe: Question, *, tree: bool = True
+) -> AsyncIterator[Gate]:
+    """Serve on the port of loopback; `folder` is where it keeps its state and what it prints.
+
+    Without `tree` nothing is queued for the log's tree, sequenced or signed: to see what that costs.
+    """
     keys = await _keys(database)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -78,6 +84,11 @@ async def serving(database: str, postmaster: int, port: int, folder: Path, probe
         "PYTHONPATH": str(root() / "src"),
     }
     command = [sys.executable, "-m", "mythos_gate", "serve", "--workers", str(WORKERS), "--port", str(port)]
+    sequencing.make_keys(Settings(state=folder, origin=ORIGIN))
+    if not tree:
+        command.append("--no-sequencer")
+        with psycopg.connect(database) as owner:
+            owner.execute("ALTER TABLE log_entries DISABLE TRIGGER enqueue")
     url, begun = f"http://127.0.0.1:{port}", time.perf_counter()
     with processes.running(command, folder / "printed.log", environment) as pid:
         await _first_answer(url, keys.gateway, probe)

@@ -57,9 +57,9 @@ async def template(owner: str, size: Size, folder: Path) -> str:
     return name
 
 
-def fresh(owner: str, name: str) -> str:
+def fresh(owner: str, name: str, who: str) -> str:
     """The URL of a copy of the template, in the place of the last run's."""
-    copy = f"{name.rpartition('_')[0]}_run"
+    copy = f"{name.rpartition('_')[0]}_{who}"
     with psycopg.connect(owner, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(copy)))
         connection.execute(

@@ -32,7 +32,7 @@ class Report:
         found = {(each.what, each.who, each.connections): each for each in self.figures}
         gate, cerbos, echo = (found["single", who, 64] for who in ("gate", "cerbos", "echo"))
         many, others = found["batch", "gate", 4], found["batch", "cerbos", 4]
-        million = found.get(("single", "gate, 1m", 64))
+        million, treeless = found.get(("single", "large", 64)), found["single", "treeless", 64]
         inside = self.inprocess
         return {
             "single_vs_cerbos": gate.requests_per_second / cerbos.requests_per_second,
@@ -42,6 +42,8 @@ class Report:
             "inprocess_vs_cedarpy": inside["cedarpy"] / inside["ours"],
             "inprocess_vs_regorus": inside["regorus"] / inside["ours"],
             "inprocess_vs_regorus_compiled": inside["regorus_compiled"] / inside["ours"],
+            "tree_cost": 1 - gate.requests_per_second / treeless.requests_per_second,
+            "tree_cpu": gate.cpu / treeless.cpu - 1,
             "cpu_1m_vs_30k": million.cpu / gate.cpu if million else None,
             "seat_claims_cost": self.claims.cost,
         }

@@ -5,7 +5,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,7 +13,21 @@ from pathlib import Path
 
 import httpx
 
-from bench import claims, contest, entries, gate, inprocess, load, peers, processes, programme, questions, report, stop
+from bench import (
+    claims,
+    contest,
+    entries,
+    gate,
+    inprocess,
+    load,
+    peers,
+    processes,
+    programme,
+    questions,
+    report,
+    stop,
+    tree,
+)
 from bench.contest import Entrant
 from bench.gate import BATCH, EVALUATION, EVALUATIONS, Answered, Gate
 from bench.programme import Size
@@ -24,7 +38,7 @@ from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.settings import root
 from mythos_gate.terms import FACTS
 
-PORTS = {"gate": 18321, "large": 18322, "cerbos": 18323, "echo": 18324}
+PORTS = {"gate": 18321, "large": 18322, "cerbos": 18323, "echo": 18324, "treeless": 18325}
 SINGLE, MANY = (16, 64), 4  # connections
 STOPS = 20
 
@@ -83,15 +97,16 @@ async def run(plan: Plan, state: Path, cerbos: Path, say: "Say") -> report.Repor
         scratch.mkdir()
         async with AsyncExitStack() as stack:
             served = await stack.enter_async_context(_served(plan, plan.size, owner, postmaster, scratch, "gate", say))
-            large = None
-            if plan.large:
-                made = _served(plan, plan.large, owner, postmaster, scratch, "large", say)
-                large = await stack.enter_async_context(made)
+            others = {}
+            for name, size_ in (("treeless", plan.size), ("large", plan.large)):
+                if size_:
+                    made = _served(plan, size_, owner, postmaster, scratch, name, say)
+                    others[name] = await stack.enter_async_context(made)
             rows = Policy(read_files(root() / "policies")).rows
             rival = stack.enter_context(peers.cerbos(cerbos, rows, PORTS["cerbos"], scratch / "cerbos"))
             size = await _answer_size(served)
             bare = stack.enter_context(peers.echo(size, gate.WORKERS, PORTS["echo"], scratch))
-            return await _measure(plan, served, large, rival, bare, scratch, say)
+            return await _measure(plan, served, others, rival, bare, scratch, say)
 
 
 class Say:
@@ -135,14 +150,15 @@ async def _served(
     """A gate over a fresh copy of the programme, asked everything once."""
     say(f"{size.people:,} people of {size.organizations} organizations")
     copied = await programme.template(owner, size, scratch / "generated")
-    database = programme.fresh(owner, copied)
+    database = programme.fresh(owner, copied, name)
     try:
         people = questions.of_people(database, plan.people + plan.cold + plan.claimants)
         agents = questions.of_agents(database, plan.agents)
         asked = questions.mixed(people[: plan.people], agents)
         ids = [each.id for each in people], [each.id for each in agents]
         await programme.refresh(database, programme.loaded_at(owner, copied), *ids)
-        async with gate.serving(database, postmaster, PORTS[name], scratch / name, asked[0]) as running:
+        grown = name != "treeless"
+        async with gate.serving(database, postmaster, PORTS[name], scratch / name, asked[0], tree=grown) as running:
             say(f"the gate answers {running.started:.1f} s after its start; asking {len(asked):,} questions once")
             answered = await gate.census(running, asked)
             bodies = load.write(scratch / f"{name}.jsonl", (each.body for each in asked))
@@ -152,7 +168,13 @@ async def _served(
 
 
 async def _measure(
-    plan: Plan, served: Served, large: Served | None, rival: peers.Peer, bare: peers.Peer, scratch: Path, say: Say
+    plan: Plan,
+    served: Served,
+    others: Mapping[str, Served],
+    rival: peers.Peer,
+    bare: peers.Peer,
+    scratch: Path,
+    say: Say,
 ) -> report.Report:
     other = {"start_to_first_answer_s": served.gate.started}
     vectors = {tuple(each.facts[fact] for fact in FACTS): each for each in served.answered}
@@ -160,10 +182,9 @@ async def _measure(
     say(f"Cerbos answers {len(vectors)} different fact vectors as the gate does")
     other |= await _cold(plan, served)
     say("in turns: single evaluations and batches")
-    figures = contest.run(_entrants(served, large, rival, bare, scratch), plan.seconds, plan.rounds)
-    for name, found in (("gate", served.gate), ("large", large and large.gate)):
-        if found:
-            other[f"memory_{name}_worker_mb"] = processes.memory(found.pid)[0]
+    figures = contest.run(_entrants(served, others, rival, bare, scratch), plan.seconds, plan.rounds)
+    for name, found in {"gate": served, **others}.items():
+        other[f"memory_{name}_worker_mb"] = processes.memory(found.gate.pid)[0]
     other["memory_cerbos_mb"] = processes.memory(rival.pid)[0]
     say("in process")
     sample = served.answered[: plan.inprocess]
@@ -174,6 +195,7 @@ async def _measure(
     say("stops")
     other |= await _stops(served)
     say("verifying the log")
+    other |= await tree.caught_up(served.gate.database)
     seen = entries.verify(served.gate.database, [each.id for each in served.answered])
     counted = {"entries": seen.entries, "writers": seen.writers, "subjects": len(seen.subjects)}
     other |= counted | {"vectors": len(seen.vectors)}
@@ -182,7 +204,7 @@ async def _measure(
 
 
 def _entrants(
-    served: Served, large: Served | None, rival: peers.Peer, bare: peers.Peer, scratch: Path
+    served: Served, others: Mapping[str, Served], rival: peers.Peer, bare: peers.Peer, scratch: Path
 ) -> list[Entrant]:
     alone = load.write(scratch / "cerbos.jsonl", map(peers.single, served.answered))
     batches = [served.answered[first : first + BATCH] for first in range(0, len(served.answered), BATCH)]
@@ -197,8 +219,7 @@ def _entrants(
             Entrant("single", "cerbos", _to(rival, peers.CERBOS_EVALUATION, alone), connections, rival.roots),
             Entrant("single", "echo", _to(bare, "/", served.bodies), connections, bare.roots),
         ]
-    if large:
-        entrants.append(large.single(64, "gate, 1m"))
+    entrants += [other.single(64, name) for name, other in others.items()]
     target = load.Target(f"{served.gate.url}{EVALUATIONS}", own, served.gate.keys.gateway)
     return [
         *entrants,

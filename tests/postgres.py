@@ -27,7 +27,8 @@ def running() -> Iterator[str]:
         url = embedded.start(state)
         with psycopg.connect(url, autocommit=True) as owner:
             # What a test leaves behind need not survive a power cut.
-            owner.execute("ALTER SYSTEM SET fsync = off")
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                owner.execute(f"ALTER SYSTEM SET {setting} = off")
             owner.execute("SELECT pg_reload_conf()")
         yield url
     finally:
@@ -40,7 +41,8 @@ def scratch(server: str, template: str = "template0") -> Iterator[str]:
     """The owner's URL of a fresh database, a copy of `template`."""
     name = f"mg_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as owner:
-        owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Where a checkpoint costs nothing, the files are copied in half the time that their blocks take over the log.
+        owner.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
         owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -16,6 +16,8 @@ from fastapi import FastAPI
 from mythos_gate import app as application
 from mythos_gate import sequencing
 from mythos_gate.api.deps import Gate
+from mythos_gate.audit import reading, tree
+from mythos_gate.audit.reading import Filters
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, content_hash
 from mythos_gate.registry import callers, imports, jurisdictions, policies
@@ -176,14 +178,17 @@ class Service:
             await made.close()
 
     async def entries(self) -> list[dict[str, Any]]:
-        """All of the log, but that it was read like this."""
+        """All of the log, in the order of the tree. Read past the route, whose reads are entries themselves."""
         await self.sequence()
-        items: list[dict[str, Any]] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            page = (await self.get(f"/v1/log/entries?limit=1000{f'&cursor={cursor}' if cursor else ''}")).json()
-            items, cursor = items + page["items"], page["next"]
-        return [item for item in items if item["body"]["type"] != "log_read"]
+        async with self.gate.reader.connect() as connection:
+            found = await tree.published(connection)
+            size = found[0].size if found else 0
+            leaves, _ = await reading.page(connection, 0, size, size, Filters())
+        assert len(leaves) == size
+        return [
+            {"leaf": leaf.leaf.hex(), "stored": leaf.body.decode(), "body": reading.members(leaf.body)}
+            for leaf in leaves
+        ]
 
 
 def question(

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from mythos_gate import db
+from mythos_gate import db, sequencing
 from mythos_gate.app import create, digest_key, make_digest_key
 from mythos_gate.cli import app
 from mythos_gate.db import DbRole
@@ -286,6 +286,7 @@ def running(cli, officer, database: str, tmp_path: Path, monkeypatch: pytest.Mon
     cli("import", "jurisdictions", str(POLICIES / "jurisdictions.csv"), "--reviewed-at", time.strftime("%Y-%m-%d"))
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MYTHOS_GATE_DIGEST_KEY", DIGEST_KEY)
+    sequencing.make_keys(Settings())
     process = subprocess.Popen([sys.executable, "-m", "mythos_gate", "serve", "--port", url.rpartition(":")[2]])
     try:
         for _ in range(200):
@@ -323,6 +324,35 @@ def test_the_service_is_asked_and_answers_for_a_terminal(cli, running, database)
         "ask", "acme/us", "--country", "US", "--endpoint", "ep-1", "--url", running, "--dry-run"
     )
     assert count == len([entry for entry in entries(database) if entry["type"] == "decision"]) == 3
+
+
+def test_a_replay_finds_what_was_altered_and_is_logged(cli, running, database):
+    auditor = ("--key", cli("keys", "create", "Au Ditor", "--role", "auditor").strip())
+    for country, code in (("US", 0), ("Iran", 3)):
+        cli("ask", "acme/us", "--country", country, "--endpoint", "ep-1", "--url", running, code=code)
+    assert "may not read log" in cli("log", "replay", code=1)
+    assert "2 decided again, 0 differ" in cli("log", "replay", *auditor)
+    assert "0 decided again" in cli(
+        "log", "replay", "--since", "2020-01-01", "--until", "2020-02-01T00:00:00Z", *auditor
+    )
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("ALTER TABLE log_entries DISABLE TRIGGER append_only")
+        ((altered,),) = owner.execute(
+            "WITH altered AS (SELECT id, at, convert_to(replace(convert_from(body, 'UTF8'), '\"deny\"', '\"allow\"'), 'UTF8') AS body"
+            " FROM log_entries WHERE type = 'decision' AND convert_from(body, 'UTF8') LIKE '%\"deny\"%')"
+            " UPDATE log_entries e SET body = a.body, leaf = sha256('\\x00'::bytea || a.body) FROM altered a"
+            " WHERE (e.id, e.at) = (a.id, a.at) RETURNING e.id"
+        )
+        owner.execute("ALTER TABLE log_entries ENABLE ALWAYS TRIGGER append_only")
+    told = cli("log", "replay", *auditor, code=1)
+    assert f"{altered} outcome: not as recorded\n2 decided again, 1 differ" in told
+    logged = [entry for entry in entries(database) if entry["type"] == "replayed"]
+    assert [(entry["since"], entry["until"], entry["decisions"], entry["differing"]) for entry in logged] == [
+        (None, None, 2, 0),
+        ("2020-01-01T00:00:00.000000Z", "2020-02-01T00:00:00.000000Z", 0, 0),
+        (None, None, 2, 1),
+    ]
+    assert len({entry["actor"] for entry in logged}) == 1
 
 
 def test_a_refused_key_and_a_silent_service_are_told(cli, running):

@@ -1,20 +1,23 @@
 """The service: its parts put together."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mythos_gate import db, sequencing
 from mythos_gate.api import (
@@ -32,6 +35,7 @@ from mythos_gate.api import (
     forward_auth,
     front,
     health,
+    holds,
     keys,
     log,
     metadata,
@@ -62,17 +66,35 @@ from mythos_gate.revision import Known
 from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
-ROUTES = (
-    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, people,
-    assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys, resources,
-    log, exports, tlog, health,
+NOUNS = (
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, holds,
+    people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
+    resources, log, exports, tlog, health,
 )  # fmt: skip
+# The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
+ROUTES = [route for noun in NOUNS for route in noun.router.routes]
+TITLE, VERSION = "mythos-gate", "0.1.0"
+SUMMARY = "Decides, per request, who may reach a restricted AI capability, and proves it afterwards."
 HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": evaluations.evaluated}
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
 PRUNE_EVERY = 600.0  # seconds
+YOUNG = 20_000  # objects that a search for cycles waits for: some hundred requests
+OLDEST = 2  # generation
 
 logger = logging.getLogger(__name__)
+
+
+class Service(FastAPI):
+    """FastAPI, behind the hot routes: its way to a route costs as much as a decision."""
+
+    front: front.Front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
 
 
 def wall_clock() -> datetime:
@@ -80,7 +102,26 @@ def wall_clock() -> datetime:
 
 
 def from_environment() -> FastAPI:
-    return create(Settings())
+    """The application of a process that does nothing but serve."""
+    app = create(Settings())
+    _collect_seldom()
+    return app
+
+
+def _collect_seldom() -> None:
+    """Nearly all that is made is let go of by its count alone, and looking for cycles cost an eighth of each decision.
+
+    What outlived a whole search (the code, then records) is not searched again: it would stop everybody for longer
+    the more records are kept. A cycle that was alive just then is never freed; searches are rare enough for that.
+    """
+    gc.set_threshold(YOUNG, 20, 20)
+    gc.callbacks.append(_keep_old)
+    gc.collect()
+
+
+def _keep_old(phase: str, found: Mapping[str, int]) -> None:
+    if phase == "stop" and found["generation"] == OLDEST:
+        gc.freeze()
 
 
 def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
@@ -92,32 +133,37 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             app.state.gate = await _start(settings, clock or Clock(wall_clock), stack)
             yield
 
-    app = FastAPI(
-        title="mythos-gate",
-        version="0.1.0",
-        summary="Decides, per request, who may reach a restricted AI capability, and proves it afterwards.",
+    app = Service(
+        title=TITLE,
+        version=VERSION,
+        summary=SUMMARY,
         lifespan=lifespan,
+        routes=ROUTES,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     problems.install(app)
-    document.install(app)
-    for routes in ROUTES:
-        app.include_router(routes.router)
-    framework = app.build_middleware_stack
+    app.openapi = _document  # type: ignore[method-assign]
+    layers = app.build_middleware_stack
 
     def stack() -> ASGIApp:
-        """Before the framework's own layers, of which each costs."""
-        hot = front.Front(framework(), app.state, HOT)
-        return edge.Edge(hot, settings.body_limit, settings.import_limit)
+        """Before the framework's own layers: it answers what they cannot, too."""
+        return edge.Edge(layers(), settings.body_limit, settings.import_limit)
 
     app.build_middleware_stack = stack  # type: ignore[method-assign]
+    app.front = front.Front(app.framework, app.state, HOT, settings.body_limit)
     return app
 
 
+@cache
+def _document() -> dict[str, Any]:
+    """What `/openapi.json` answers."""
+    return document.complete(get_openapi(title=TITLE, version=VERSION, summary=SUMMARY, routes=ROUTES))
+
+
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
-    described = metadata.made(settings)
+    described, vouching = metadata.made(settings), sequencing.vouching(settings)
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
@@ -152,6 +198,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         tokens=tokens.Tokens(key),
         metadata=described,
         receipts=sequencing.receipt_signer(settings),
+        vouching=vouching,
     )
     stack.push_async_callback(gate.close)
     return gate

@@ -1,6 +1,7 @@
 """The command line: run the service, load the programme, ask, test policy, hand out keys."""
 
 import asyncio
+import importlib
 import os
 import socket
 import sys
@@ -9,12 +10,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 import uvicorn
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from mythos_gate import app as service
@@ -27,7 +26,7 @@ from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import callers, imports, jurisdictions, policies
 from mythos_gate.registry.change import Change, Registry
 from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import LOCAL, Key, allowed, told, with_registry
+from mythos_gate.terminal import LOCAL, Key, allowed, progress_bar, told, with_registry
 from mythos_gate.terms import Permission, Role
 from mythos_gate.workers import Workers
 
@@ -57,6 +56,7 @@ def serve(
     with told():
         urls = db.role_urls(settings, [*db.SERVING, *([DbRole.SEQUENCER] if sequencer else [])])
         service.digest_key(settings)
+        sequencing.vouching(settings)
         if sequencer:
             sequencing.made(settings)
         if settings.production:
@@ -201,8 +201,7 @@ async def _import(
     registry: Registry, found: api_keys.Caller, files: list[tuple[str, Path]], *, dry_run: bool, relative: bool
 ) -> None:
     """Each file in a transaction of its own; a dry run all of them in one that is undone: they build on each other."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with progress_bar() as bar:
 
         async def load(change: Change, kind: str, path: Path) -> None:
             task = bar.add_task(path.name, total=None)
@@ -278,17 +277,23 @@ def ask(  # noqa: PLR0917  one option each
         },
     }
     path = "/v1/explain" if dry_run else "/access/v1/evaluation"
+    answered = _sent(url, path, question, key)
+    _show(answered, subject, recorded=not dry_run)
+    raise typer.Exit(0 if answered["decision"] else 3)
+
+
+def _sent(url: str, path: str, question: dict[str, Any], key: str) -> dict[str, Any]:
+    httpx = importlib.import_module("httpx")  # whoever serves does not wait for it
     try:
         answer = httpx.post(f"{url}{path}", json=question, headers={"Authorization": f"Bearer {key}"}, timeout=10)
-        answered = answer.json()
+        answered: dict[str, Any] = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         typer.echo(f"mythos-gate: {url} does not answer: {error}", err=True)
         raise typer.Exit(1) from error
     if answer.status_code != httpx.codes.OK:
         typer.echo(f"mythos-gate: {answered.get('title')}: {answered.get('detail')}", err=True)
         raise typer.Exit(1)
-    _show(answered, subject, recorded=not dry_run)
-    raise typer.Exit(0 if answered["decision"] else 3)
+    return answered
 
 
 def _show(answered: dict[str, Any], subject: str, *, recorded: bool) -> None:

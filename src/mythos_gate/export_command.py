@@ -38,7 +38,7 @@ async def write(settings: Settings, key: str, wanted: Wanted, target: Path, prog
     if signer is None:
         raise Misconfigured("no key signs exports: run `mythos-gate db upgrade`")
     urls = db.role_urls(settings)
-    caller = await _caller(settings, urls[DbRole.COMPLIANCE], key)
+    caller = await caller_of(settings, urls[DbRole.COMPLIANCE], key)
     reader = db.engine(urls[DbRole.READER], DbRole.READER, pool_size=2)
     export, at = str(uuid4()), datetime.now(UTC)
     try:
@@ -46,7 +46,7 @@ async def write(settings: Settings, key: str, wanted: Wanted, target: Path, prog
             plan = await exporting.planned(
                 connection, wanted.start, wanted.end, wanted.size, wanted.filters, wanted.formats
             )
-        async with _committer(settings, urls[DbRole.SERVICE]) as log:
+        async with writing(settings, urls[DbRole.SERVICE]) as log:
             await log.note("log_exported", at, {"actor": caller.id, "export": export, **plan.logged})
         pieces = Export(reader.connect, plan, signer, progress).pieces(export, caller.id, at)
         await _save(pieces, target)
@@ -55,7 +55,7 @@ async def write(settings: Settings, key: str, wanted: Wanted, target: Path, prog
     return plan
 
 
-async def _caller(settings: Settings, url: str, key: str) -> Caller:
+async def caller_of(settings: Settings, url: str, key: str) -> Caller:
     engine = db.engine(url, DbRole.COMPLIANCE, pool_size=1)
     try:
         return await allowed(Registry(engine, settings.origin), key, Permission.READ_LOG)
@@ -64,7 +64,8 @@ async def _caller(settings: Settings, url: str, key: str) -> Caller:
 
 
 @asynccontextmanager
-async def _committer(settings: Settings, url: str) -> AsyncIterator[Committer]:
+async def writing(settings: Settings, url: str) -> AsyncIterator[Committer]:
+    """A writer of this process's own."""
     made = app.committer_of(settings, url, Known())
     try:
         yield made

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mythos_gate import export_command, sequencing
+from mythos_gate import export_command, replay_command, sequencing
 from mythos_gate.audit import tlogproof
 from mythos_gate.audit.bundle import Bundle, Unreadable
 from mythos_gate.audit.chains import Finding
@@ -32,10 +30,9 @@ from mythos_gate.export_command import Wanted
 from mythos_gate.registry import log_keys
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings
-from mythos_gate.terminal import LOCAL, Key, told, with_registry
+from mythos_gate.terminal import LOCAL, Key, progress_bar, told, with_registry
 
 app = typer.Typer(no_args_is_help=True, help="The log: its tree, keys and proofs.")
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 MANY = 20_000  # entries for which further processes are worth their start
 AHEAD = 16  # pieces
 
@@ -114,7 +111,7 @@ def export_log(  # noqa: PLR0917  one option each
     since, until = since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC)
     filters = Filters(type_, since, until, organization, subject, decision, reason, caller)
     wanted = Wanted(start, end, size, filters, formats.split(","))
-    with told(), Progress(*COLUMNS, console=Console(stderr=True), transient=True) as bar:
+    with told(), progress_bar() as bar:
         task = bar.add_task(out.name, total=None)
 
         def progress(done: int, total: int) -> None:
@@ -123,6 +120,30 @@ def export_log(  # noqa: PLR0917  one option each
         plan = asyncio.run(export_command.write(Settings(), key, wanted, out, progress))
     complete = "each record is proved, not that none is left out" if filters.named else "provably complete"
     typer.echo(f"{out}: leaves {plan.start} to {plan.end - 1} of {plan.checkpoint.size}, {complete}")
+
+
+# --- replay ---------------------------------------------------------------------------------------------------
+
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"]
+Since = Annotated[datetime | None, typer.Option("--since", formats=TIMES, metavar="TIME", help="UTC; from then on")]
+Until = Annotated[datetime | None, typer.Option("--until", formats=TIMES, metavar="TIME", help="UTC; before then")]
+
+
+@app.command("replay")
+def replay_log(key: Key, since: Since = None, until: Until = None) -> None:
+    """Decide again what was decided, from the facts and the policy that were recorded. Exit code 1 if any differs."""
+    since, until = since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC)
+    with told(), progress_bar() as bar:
+        task = bar.add_task("entries", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        replayed = asyncio.run(replay_command.run(Settings(), key, since, until, progress))
+    for finding in replayed.findings:
+        typer.echo(f"{finding.id} {finding.what}")
+    typer.echo(f"{replayed.decisions} decided again, {len(replayed.findings)} differ")
+    raise typer.Exit(1 if replayed.findings else 0)
 
 
 # --- verification: no database, no network --------------------------------------------------------------------
@@ -172,7 +193,7 @@ def _watched(given: Path, trust: Trust, held: Held, tolerance: timedelta, pruned
         mapping: Mapper = map
         if count >= MANY:  # the processes first: they must not be copies of one that has threads
             mapping = _shared(stack.enter_context(ProcessPoolExecutor()))
-        bar = stack.enter_context(Progress(*COLUMNS, console=Console(stderr=True), transient=True))
+        bar = stack.enter_context(progress_bar())
         task = bar.add_task(given.name, total=count)
         return verify(opened, trust, held, tolerance, pruned, lambda done: bar.update(task, completed=done), mapping)
 

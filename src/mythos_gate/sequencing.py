@@ -1,13 +1,17 @@
 """The sequencer's process: one beside the service's, or alone where the log's key must be nowhere else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from mythos_gate import db
-from mythos_gate.audit import keys
+from mythos_gate.audit import exchange, keys, timestamps, witness
+from mythos_gate.audit.anchors import Anchoring, Vouching
+from mythos_gate.audit.cosigning import Cosigning
+from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.audit.note import SignerKey
 from mythos_gate.audit.sequencer import Sequencer
 from mythos_gate.audit.signer import Signer
@@ -15,12 +19,15 @@ from mythos_gate.db import DbRole
 from mythos_gate.errors import Conflict, Misconfigured, NotFound
 from mythos_gate.registry import log_keys
 from mythos_gate.registry.change import Registry
+from mythos_gate.revision import Known
 from mythos_gate.settings import Settings
+
+CONNECTIONS = 3  # for whoever asks witnesses; they hold none while they wait for an answer
 
 
 def made(settings: Settings) -> Sequencer:
-    """`Misconfigured` unless there is a key to sign with."""
-    url = db.role_urls(settings, [DbRole.SEQUENCER])[DbRole.SEQUENCER]
+    """`Misconfigured` unless there is a key to sign with, and all that goes on beside it can."""
+    url = _urls(settings)[DbRole.SEQUENCER]
     if not _signers(settings):
         raise Misconfigured(f"no key signs the log: run `mythos-gate db upgrade`, or put one into {_folder(settings)}")
     signer = Signer(lambda: list(_signers(settings).values()), settings.origin, db.state(settings) / "signed-head")
@@ -29,7 +36,58 @@ def made(settings: Settings) -> Sequencer:
 
 def run(settings: Settings) -> None:
     """Until the process is ended."""
-    asyncio.run(made(settings).run())
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    sequencer = made(settings)
+    async with AsyncExitStack() as stack:
+        beside = await _beside(settings, lambda: sequencer.leads, stack)
+        await asyncio.gather(sequencer.run(), *beside)
+
+
+# --- who vouches ----------------------------------------------------------------------------------------------
+
+
+def vouching(settings: Settings) -> Vouching:
+    """Witnesses and the timestamp authority, as they are configured. `Misconfigured`."""
+    witnesses = () if settings.witnesses is None else witness.read(settings.witnesses)
+    quorum = len(witnesses) if settings.witness_quorum is None else settings.witness_quorum
+    if quorum > len(witnesses):
+        raise Misconfigured(f"MYTHOS_GATE_WITNESS_QUORUM is {quorum}, and there are {len(witnesses)} witnesses")
+    if settings.timestamp_url is None:
+        return Vouching(witnesses, quorum)
+    if settings.timestamp_roots is None:
+        raise Misconfigured("MYTHOS_GATE_TIMESTAMP_URL needs MYTHOS_GATE_TIMESTAMP_ROOTS: a token is checked first")
+    return Vouching(witnesses, quorum, timestamps.configured(settings.timestamp_url, settings.timestamp_roots))
+
+
+def _urls(settings: Settings) -> dict[DbRole, str]:
+    """Anchors are entries, which the service's role writes."""
+    return db.role_urls(settings, [DbRole.SEQUENCER, *([DbRole.SERVICE] if vouching(settings).witnesses else [])])
+
+
+async def _beside(settings: Settings, leads: Callable[[], bool], stack: AsyncExitStack) -> Sequence[Awaitable[Any]]:
+    """What goes on in the sequencer's process, each as a task of its own, so that nothing of it delays a signature."""
+    chosen, urls = vouching(settings), _urls(settings)
+    if not chosen.witnesses and chosen.authority is None:
+        return []
+    engine = db.engine(urls[DbRole.SEQUENCER], DbRole.SEQUENCER, CONNECTIONS, patience=30)
+    stack.push_async_callback(engine.dispose)
+    client = await stack.enter_async_context(exchange.client())
+    if not chosen.witnesses:
+        return [Anchoring(engine, client, chosen, None, leads).run()]
+    committer = Committer(
+        connect=lambda: db.connect(urls[DbRole.SERVICE], DbRole.SERVICE),
+        origin=settings.origin,
+        high_water=HighWater(db.state(settings) / "writers"),
+        known=Known(),
+    )
+    stack.push_async_callback(committer.close)
+    return [
+        Cosigning(engine, client, chosen.witnesses, leads).run(),
+        Anchoring(engine, client, chosen, committer.note, leads).run(),
+    ]
 
 
 # --- keys -----------------------------------------------------------------------------------------------------

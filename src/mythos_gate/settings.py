@@ -23,6 +23,10 @@ class Settings(BaseSettings):
     origin: str = "mythos-gate.local/log"
     log_keys: Path | None = None  # the folder of the private keys that sign the log's checkpoints
     receipt_key: Path | None = None  # the private key that signs receipts
+    witnesses: Path | None = None  # a file: who cosigns the log's heads
+    witness_quorum: int | None = Field(None, ge=1)  # of them, for a head to be anchored; all if left out
+    timestamp_url: str | None = None  # of an authority (RFC 3161)
+    timestamp_roots: Path | None = None  # the certificates (PEM) that its own one leads to
     public_url: str | None = None
     metadata_key: Path | None = None  # a private Ed25519 key that signs the metadata
     host: str = "127.0.0.1"

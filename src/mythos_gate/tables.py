@@ -550,6 +550,47 @@ assessment_proposals = Table(
     Column("members", JSONB, nullable=False),
 )
 
+# --- retention ------------------------------------------------------------------------------------------------
+
+# What must be kept for an agency or a court, however old it is. Decisions read nothing of it.
+legal_holds = Table(
+    "legal_holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("organization_id", ForeignKey("organizations.id"), index=True),
+    Column("person_id", ForeignKey("people.id"), index=True),
+    Column("matter", Text, nullable=False),
+    Column("lifted_at", TIME),
+    _created(),
+    _one_of("scope", terms.HoldScope),
+    CheckConstraint(
+        "num_nonnulls(organization_id, person_id) = 1 AND (scope = 'person') = (person_id IS NOT NULL)", name="target"
+    ),
+    Index(
+        "uq_legal_holds_standing",
+        "scope",
+        "organization_id",
+        "person_id",
+        "matter",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+        postgresql_where=text("lifted_at IS NULL"),
+    ),
+)
+
+# By what an import knows the name of somebody who was erased, so that they do not come back by accident.
+erased_people = Table(
+    "erased_people",
+    metadata,
+    Column("person_id", ForeignKey("people.id"), primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the salt and the external id
+    Column("erased_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint("octet_length(salt) = 16", name="salt"),
+)
+
 # --- the revision and the log ---------------------------------------------------------------------------------
 
 revision = Table(
@@ -642,6 +683,26 @@ log_checkpoints = Table(
     metadata,
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("note", LargeBinary, nullable=False),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+# RFC 3161 tokens over the texts of these notes.
+log_timestamps = Table(
+    "log_timestamps",
+    metadata,
+    Column("size", ForeignKey("log_checkpoints.size"), primary_key=True, autoincrement=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
+)
+
+# What was dropped when its time was over: the leaves stand in the tree, the entries are gone.
+log_prunes = Table(
+    "log_prunes",
+    metadata,
+    Column("before", Date, primary_key=True),
+    Column("entries", BigInteger, nullable=False),
+    Column("first", BigInteger),
+    Column("last", BigInteger),
     Column("at", TIME, nullable=False, server_default=func.clock_timestamp()),
 )
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.exc import SQLAlchemyError
 
 from mythos_gate import db
@@ -20,6 +22,11 @@ from mythos_gate.terms import Permission
 T = TypeVar("T")
 LOCAL = "local operator"
 Key = Annotated[str, typer.Option("--key", envvar="MYTHOS_GATE_KEY", help="your API key", show_default=False)]
+
+
+def progress_bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 @contextmanager

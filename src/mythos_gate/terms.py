@@ -64,8 +64,11 @@ class NationalityBasis(StrEnum):
 
 
 class PersonStatus(StrEnum):
+    """ERASED is for good: of the person only the gate's id is left."""
+
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    ERASED = "erased"
 
 
 class Employment(StrEnum):
@@ -135,6 +138,13 @@ class StopScope(StrEnum):
     ENDPOINT = "endpoint"
 
 
+class HoldScope(StrEnum):
+    """Whose records a legal hold keeps."""
+
+    ORGANIZATION = "organization"
+    PERSON = "person"
+
+
 class Switch(StrEnum):
     """Rules that are switched on and off by date."""
 
@@ -161,6 +171,8 @@ class ProposedAction(StrEnum):
     LIFT = "lift"
     REPLACE = "replace"
     ADJUDICATE = "adjudicate"
+    ERASE = "erase"
+    PRUNE = "prune"
 
 
 class ProposalState(StrEnum):
@@ -209,6 +221,8 @@ class Permission(StrEnum):
     OPERATE = "operate"
 
 
+# How long records of a person are kept: ten years, whichever (31 CFR 501.601; 15 CFR 762.6 asks five).
+RETENTION = timedelta(days=3653)
 # Limits that a decision and the registry share; both are inclusive.
 DATA_REVIEW = timedelta(days=90)
 LONGEST_BREAK_GLASS = timedelta(hours=8)

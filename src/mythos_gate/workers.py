@@ -15,6 +15,7 @@ import uvicorn
 
 from mythos_gate.errors import Misconfigured
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
 NOT_STARTED = 3  # uvicorn's exit code of a service that cannot start
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Workers:
         """Until all have ended. `SystemExit` if one could not start."""
         listening = self._config.bind_socket()
         failed = False
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in ENDING:
             signal.signal(each, lambda *_: self._stop())
         try:
             if self._beside is not None:
@@ -57,14 +58,20 @@ class Workers:
             sys.exit(NOT_STARTED)
 
     def _start(self, work: Callable[[], int]) -> None:
+        # A signal waits until the process is known here, or has put off the handlers of the first one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         process = os.fork()
         if process:
             self._processes[process] = work
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+            if self._stopping:
+                self._stop()
             return
         code = NOT_STARTED
         try:
-            for each in (signal.SIGTERM, signal.SIGINT):
+            for each in ENDING:
                 signal.signal(each, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             threading.Thread(target=self._outlive_nobody, daemon=True).start()
             code = work()
         finally:

@@ -7,6 +7,9 @@ import pytest
 
 from mythos_gate.terms import Role
 from tests.api.test_data_sets import embargo
+from tests.api.test_erasure import aged
+from tests.api.test_personal_data import named
+from tests.api.test_prune import aged as long_ago
 from tests.api.test_resources import CHANGES, NEW, Rest
 from tests.api.test_routes import declared
 from tests.service import question
@@ -50,6 +53,10 @@ class World:
 async def world(service):
     one, two = [Rest(service, await service.key(Role.COMPLIANCE)) for _ in range(2)]
     admin = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme", person="acme/us"))
+    await service.load(
+        people="organization,external_id,employment,name,email,work_country\n"
+        "acme,us,employee,Ursula Smith,ursula@acme.example,US\nacme,ca,employee,Camille Roy,camille@acme.example,DE\n"
+    )
     return World(service, one, two, admin)
 
 
@@ -96,6 +103,22 @@ async def _closed(world):
 async def _key(world):
     await world.service.key(Role.COMPLIANCE)
     return f"keys/{await world.id('SELECT id FROM api_keys ORDER BY created_at DESC LIMIT 1')}/revoke", None
+
+
+async def _hold(world):
+    hold = {"scope": "person", "target": "acme/us", "matter": "M-1"}
+    return f"legal-holds/{await world.made(world.one, 'POST', 'legal-holds', hold)}/lift", None
+
+
+async def _forgotten(world):
+    aged(world.service)
+    return "people/acme/ca/erasure", None
+
+
+async def _old_log(world):
+    long_ago(world.service, ["2010-01"])
+    await world.service.sequence()
+    return "log/prune", {"before": "2010-02"}
 
 
 async def _leaver(world):
@@ -168,6 +191,10 @@ WRITES = {
     ("POST", "/v1/proposals/{proposal}/withdraw"): _proposed("withdraw"),
     ("POST", "/v1/stops"): _plain("stops", {"scope": "model", "target": "mythos-5"}),
     ("POST", "/v1/stops/{reference}/lift"): _stop,
+    ("POST", "/v1/legal-holds"): _plain("legal-holds", {"scope": "organization", "target": "acme", "matter": "M-2"}),
+    ("POST", "/v1/legal-holds/{reference}/lift"): _hold,
+    ("POST", "/v1/people/{reference}/erasure"): _forgotten,
+    ("POST", "/v1/log/prune"): _old_log,
     ("POST", "/v1/break-glass"): _plain("break-glass", {"organization": "acme", "incident": "I-2", "hours": 1}),
     ("POST", "/v1/break-glass/{identifier}/approve"): _glass("approve"),
     ("POST", "/v1/break-glass/{identifier}/close"): _glass("close"),
@@ -202,6 +229,10 @@ ENTRIES = {
     "PATCH /v1/agents/{reference}": "agent_changed: agent members",
     "PATCH /v1/people/{reference}": "person_changed: members person",
     "POST /v1/stops": "stop_set: scope stop",
+    "POST /v1/legal-holds": "legal_hold_set: legal_hold scope",
+    "POST /v1/legal-holds/{reference}/lift": "proposal_made: legal_hold members proposal proposed",
+    "POST /v1/people/{reference}/erasure": "proposal_made: members person proposal proposed",
+    "POST /v1/log/prune": "proposal_made: members proposal proposed",
     "PATCH /v1/grants/{reference}": "proposal_made: grant members proposal proposed",
     "POST /v1/proposals/{proposal}/withdraw": "proposal_withdrawn: proposal",
     "POST /v1/endpoints/import": "imported: created kind records rows unchanged updated",
@@ -238,7 +269,7 @@ ENTRIES = {
     "POST /v1/break-glass/{identifier}/close": "break_glass_closed: break_glass",
 }
 # What decisions do not read.
-UNREAD = {("POST", "/v1/proposals/{proposal}/withdraw")}
+UNREAD = {("POST", "/v1/proposals/{proposal}/withdraw"), ("POST", "/v1/legal-holds")}
 # The second officer's, because the first has prepared it.
 BY_TWO = {
     route
@@ -283,6 +314,7 @@ async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route)
     assert done.status_code in {200, 201, 202}, done.text
     written = (await world.service.entries())[before:]
     assert len(written) == 1, [entry["body"]["type"] for entry in written]
+    assert named(world.service, await world.service.entries()) == []
     body = written[0]["body"]
     assert f"{body['type']}: {' '.join(sorted(body.keys() - COMMON))}" == ENTRIES[" ".join(route)]
     if "id" in done.json():

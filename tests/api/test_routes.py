@@ -95,7 +95,13 @@ ROUTES = {
         "POST /v1/data-sets",
         "GET /v1/data-sets/{identifier}",
         "POST /v1/data-sets/{identifier}/activate",
+        "GET /v1/legal-holds",
+        "POST /v1/legal-holds",
+        "GET /v1/legal-holds/{hold}",
+        "POST /v1/legal-holds/{reference}/lift",
         "POST /v1/people/{reference}/activate",
+        "POST /v1/people/{reference}/erasure",
+        "POST /v1/log/prune",
         "POST /v1/switches",
         "PATCH /v1/switches/{reference}",
     ],
@@ -148,9 +154,14 @@ ROUTES = {
     ],
     Permission.READ_DECISIONS: [
         "GET /v1/decisions/{decision}",
+        "GET /v1/decisions/{decision}/proof",
+        "GET /v1/decisions/{decision}/receipt",
     ],
     Permission.READ_LOG: [
         "GET /v1/log/entries",
+        "GET /v1/log/entries/{entry}/proof",
+        "POST /v1/log/exports",
+        "GET /tile/entries/{index}",
     ],
 }
 # As headers, a request that is allowed.

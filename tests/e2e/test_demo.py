@@ -83,9 +83,13 @@ def test_two_requests_to_paste_one_allowed_one_denied_on_every_start(state):
         assert (allowed["decision"], denied["decision"]) == (True, False)
         assert "GOV_AUTHORIZATION_MISSING" in json.dumps(denied)
         first_key = re.findall(r"export KEY=(\S+)", printed)[0]
-        entries = httpx.get(
-            f"{url}/v1/log/entries?type=decision", headers={"Authorization": f"Bearer {first_key}"}
-        ).json()
+        for _ in range(50):
+            entries = httpx.get(
+                f"{url}/v1/log/entries?type=decision", headers={"Authorization": f"Bearer {first_key}"}
+            ).json()
+            if len(entries["items"]) == 2:
+                break
+            time.sleep(0.1)  # the log's head is signed each second
         assert [item["body"]["outcome"] == "allow" for item in entries["items"]] == [True, False]
     # The database is killed; the next start finds another key, another port, and the same programme.
     pid = int((next(state.glob("data-*")) / "postmaster.pid").read_text().split()[0])

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mythos_gate.api.tokens import Tokens
+from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.log import Committer
 from mythos_gate.audit.note import SignerKey
 from mythos_gate.authn import api_keys, caller
@@ -39,6 +40,7 @@ class Gate:
     tokens: Tokens
     metadata: Mapping[str, str]
     receipts: SignerKey | None  # signs receipts; None if there is no such key
+    vouching: Vouching
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     async def close(self) -> None:

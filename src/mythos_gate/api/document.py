@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-
 from mythos_gate.api.problems import KINDS, MEDIA_TYPE
 
 # What needs no key.
@@ -34,20 +31,8 @@ PROBLEM = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """`app.openapi` is what `/openapi.json` answers."""
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _completed(
-                get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            )
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]
-
-
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """The same with our problems, our security scheme, and the schemas of bodies that are read by hand."""
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):

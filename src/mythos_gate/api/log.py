@@ -4,24 +4,26 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.api.deps import Gate, MayReadDecisions, MayReadLog, TheGate, read_only
+from mythos_gate.api.deps import Gate, MayReadDecisions, MayReadLog, MayReadProgramme, TheGate, read_only
 from mythos_gate.api.text import Instant, Text
-from mythos_gate.audit import merkle, reading, receipt, tlogproof, tree
-from mythos_gate.audit.entry import leaf_hash
+from mythos_gate.api.tlog import FOR_EVER
+from mythos_gate.audit import cosigning, merkle, reading, receipt, timestamps, tlogproof, tree
+from mythos_gate.audit.entry import leaf_hash, timestamp
 from mythos_gate.audit.reading import Filters
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.decision.policy import Reason, parse_reasons
 from mythos_gate.errors import Invalid, Misconfigured, NotFound
 from mythos_gate.registry import log_keys
 from mythos_gate.tables import policy_revisions
-from mythos_gate.terms import Outcome, Permission
+from mythos_gate.terms import Permission
 
 router = APIRouter(prefix="/v1", tags=["log"])
 PLACE = re.compile(r"([0-9]{1,16}) ([0-9]{1,16})")  # size, index
@@ -88,6 +90,44 @@ async def read_decision_proof(decision: UUID, gate: TheGate, caller: MayReadDeci
         return await _proof(connection, decision, size)
 
 
+# --- the log as it is -----------------------------------------------------------------------------------------
+
+
+@router.get("/log")
+async def read_log(gate: TheGate, caller: MayReadProgramme) -> dict[str, Any]:  # noqa: ARG001  the signature says who may call
+    """How far the tree, its signed head, its witnesses and its timestamps are. A witness is behind after a minute."""
+    async with read_only(gate) as connection:
+        found = await tree.state(connection)
+        witnesses = await cosigning.states(connection, gate.vouching.witnesses)
+        stamped = await timestamps.newest(connection, found.signed)
+    return {
+        "origin": gate.settings.origin,
+        "size": found.size,
+        "signed": {"size": found.signed, "at": _time(found.signed_at)},
+        "queue": {"waiting": found.waiting, "oldest": _time(found.oldest), "refused": found.refused},
+        "witnesses": [
+            {"name": each.name, "size": each.size, "at": _time(each.at), "behind": each.behind} for each in witnesses
+        ],
+        "timestamp": None if stamped is None else {"size": stamped[0], "at": _time(stamped[2])},
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return None if at is None else timestamp(at)
+
+
+@router.get("/log/timestamps/{size}", response_class=Response)
+async def read_timestamp(size: Annotated[int, Path(ge=0, le=2**53 - 1)], gate: TheGate) -> Response:
+    """The RFC 3161 response over the text of the head of exactly this size; no key is needed."""
+    async with read_only(gate) as connection:
+        token = await timestamps.find(connection, size)
+    if token is None:
+        raise NotFound("the head of this size has no timestamp")
+    return Response(
+        timestamps.response(token), media_type="application/timestamp-reply", headers={"Cache-Control": FOR_EVER}
+    )
+
+
 # --- entries --------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +140,7 @@ class Asked:
     until: Instant | None = None
     organization: Annotated[Text | None, Query(description="the gate's id")] = None
     subject: Annotated[Text | None, Query(description="the gate's id of a person or an agent, or a digest")] = None
-    decision: Outcome | None = None
+    decision: Annotated[str | None, Query(pattern="^(allow|allow_break_glass|deny|hold)$")] = None
     reason: Annotated[str | None, Query(max_length=64, pattern="^[A-Z_]+$")] = None
     caller: Annotated[Text | None, Query(description="who asked, or who changed something")] = None
 

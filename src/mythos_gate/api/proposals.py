@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, MayRunProgramme, TheGate, read_only
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import proposed, writer
@@ -75,6 +77,28 @@ async def activate_person(
     reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response
 ) -> Mapping[str, Any]:
     return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "people", reference), response)
+
+
+@router.post("/people/{reference:path}/erasure", status_code=202)
+async def erase_person(
+    reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response
+) -> Mapping[str, Any]:
+    """Propose to erase what names a person, for good; `RETENTION_HOLD` with the legal basis while it must be kept."""
+    return await proposed(gate, caller, Wanted(ProposedAction.ERASE, "people", reference), response)
+
+
+class Prune(BaseModel):
+    """`before` is a month like 2016-01: what was written in the months before it is dropped."""
+
+    model_config = ConfigDict(extra="forbid")
+    before: Annotated[str, StringConstraints(strict=True, pattern="^[0-9]{4}-(0[1-9]|1[0-2])$")]
+
+
+@router.post("/log/prune", status_code=202, openapi_extra=body.documented(Prune))
+async def prune_log(request: Request, gate: TheGate, caller: MayRunProgramme, response: Response) -> Mapping[str, Any]:
+    """Propose to drop months of the log that need not be kept any more. The tree and every proof stay valid."""
+    members = body.shaped(Prune, await body.parsed(request)).model_dump()
+    return await proposed(gate, caller, Wanted(ProposedAction.PRUNE, "log_entries", None, members), response)
 
 
 @router.post("/agents/{reference:path}/activate", status_code=202)

@@ -11,7 +11,7 @@ from mythos_gate.api.deps import MayReadRegistry, MaySuspend, TheGate, read_only
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import resources, stops
-from mythos_gate.registry.stops import SETTING
+from mythos_gate.registry.stops import ORDERS, SETTING
 from mythos_gate.terms import StopScope
 
 router = APIRouter(prefix="/v1", tags=["stops"])
@@ -39,7 +39,7 @@ async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[
     async with gate.registry.change("stop_set", caller.id) as change:
         await stops.permit(change.connection, wanted["scope"], wanted["target"], caller)
         there = "a stop of this target stands: nothing further is needed"
-        identifier = await stops.withdraw_lifts(change, wanted)
+        identifier = await ORDERS.withdraw_lifts(change, wanted)
         if identifier is None:
             identifier = await resources.create_one(change, SETTING, wanted, gate.now, there)
         change.details |= {"stop": identifier, "scope": wanted["scope"]}
@@ -56,7 +56,7 @@ async def list_stops(
 ) -> dict[str, Any]:
     """What stands, or what was lifted."""
     async with read_only(gate) as connection:
-        found = await stops.page(connection, lifted=lifted, after=cursor, limit=limit + 1)
+        found = await ORDERS.page(connection, lifted=lifted, after=cursor, limit=limit + 1)
     return paged(found, limit, itemgetter("id"))
 
 
@@ -67,4 +67,4 @@ async def read_stop(
     caller: MayReadRegistry,  # noqa: ARG001  the signature says who may call
 ) -> dict[str, Any]:
     async with read_only(gate) as connection:
-        return await stops.read(connection, stop)
+        return await ORDERS.read(connection, stop)

@@ -14,7 +14,10 @@ PRODUCT = {"name": "mythos-gate", "vendor_name": "mythos-gate"}
 INFORMATIONAL, MEDIUM = 1, 3
 SUCCESS, FAILURE = 1, 2
 # What changes nothing that decisions read; of these reading is the activity, unless it is another.
-UNCHANGING = {"session_opened": 99, "log_read": 2, "log_exported": 2, "nationality_read": 2, "exported": 2}
+UNCHANGING = {
+    "session_opened": 99, "anchor": 99,
+    "log_read": 2, "log_exported": 2, "nationality_read": 2, "exported": 2,
+}  # fmt: skip
 # How the type of a change ends -> activity_id of Entity Management (create, update, delete, activate, suspend).
 ACTIVITIES = {
     "_created": 1, "_added": 1, "_opened": 1, "_set": 1, "_made": 1,

@@ -1,12 +1,13 @@
 """Reading the log back, under the reader's role."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy import cast as typed
 from sqlalchemy.dialects.postgresql import JSONB
@@ -127,3 +128,26 @@ async def page(
 async def bodies(connection: AsyncConnection, start: int, count: int) -> list[bytes]:
     """The bodies of `count` leaves; fewer if some are no longer kept."""
     return [row.body for row in await connection.execute(_placed(start, start + count))]
+
+
+BATCH = 2_000  # entries
+IN = "FROM log_entries WHERE at >= $1 AND at < $2"
+COUNT = f"SELECT count(*) {IN}"
+STREAM = f"SELECT CASE WHEN type = $3 THEN body END AS body {IN}"
+
+
+async def count(connection: asyncpg.Connection, since: datetime, until: datetime) -> int:
+    """How many entries of any type `stream` goes through."""
+    return int(await connection.fetchval(COUNT, since, until))
+
+
+async def stream(
+    connection: asyncpg.Connection, kind: str, since: datetime, until: datetime
+) -> AsyncIterator[Sequence[bytes | None]]:
+    """The bodies of one type of what was written in [since, until), in no order; None for an entry of another type.
+
+    Within a transaction: what is read is never held as a whole.
+    """
+    cursor = await connection.cursor(STREAM, since, until, kind)
+    while rows := await cursor.fetch(BATCH):
+        yield [row["body"] for row in rows]

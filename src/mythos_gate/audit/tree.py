@@ -1,6 +1,8 @@
 """Reading the tree: the published checkpoint, tiles, places and proofs. Nothing here is trusted by who verifies."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, SmallInteger, column, func, select, tuple_, values
@@ -9,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.audit import merkle
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.merkle import HASH, TILE_HEIGHT, TILE_WIDTH, Node, Tile
-from mythos_gate.tables import log_checkpoints, log_leaves, log_tiles
+from mythos_gate.tables import log_checkpoints, log_head, log_leaves, log_queue, log_tiles
 
 
 async def published(connection: AsyncConnection, size: int | None = None) -> tuple[Checkpoint, bytes] | None:
@@ -26,6 +28,33 @@ async def published(connection: AsyncConnection, size: int | None = None) -> tup
     if note is None:
         return None
     return Checkpoint.parse(note.partition(b"\n\n")[0].decode() + "\n"), note
+
+
+@dataclass(frozen=True)
+class State:
+    """How far the tree is: its head, the newest signed one, and the queue before it."""
+
+    size: int
+    signed: int
+    signed_at: datetime | None
+    waiting: int
+    oldest: datetime | None  # of those that wait
+    refused: int  # queued, and never to enter the tree
+
+
+async def state(connection: AsyncConnection) -> State:
+    """In one statement, and so of one instant."""
+    queued = log_queue.c.refused.is_(None)
+    newest = select(log_checkpoints).order_by(log_checkpoints.c.size.desc()).limit(1).subquery()
+    query = select(
+        select(log_head.c.size).scalar_subquery(),
+        func.coalesce(select(newest.c.size).scalar_subquery(), 0),
+        select(newest.c.at).scalar_subquery(),
+        func.count().filter(queued),
+        func.min(log_queue.c.at).filter(queued),
+        func.count().filter(~queued),
+    ).select_from(log_queue)
+    return State(*(await connection.execute(query)).one())
 
 
 async def checkpoints(connection: AsyncConnection, start: int, end: int, most: int) -> list[bytes]:

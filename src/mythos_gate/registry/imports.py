@@ -92,6 +92,8 @@ async def take(
 
 async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems, progress: Progress) -> "Outcome":
     connection = change.connection
+    if kind.before:
+        await kind.before(connection, rows, problems)
     await _resolve(connection, kind, rows, problems)
     sound = [row for row in rows if row.sound]
     outcome = Outcome()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.errors import Invalid
 from mythos_gate.registry.change import Change
@@ -192,6 +193,7 @@ class Kind:
     key: tuple[str, ...]
     parts: tuple[Part, ...] = ()
     tidy: Callable[[Row], None] | None = None
+    before: Callable[[AsyncConnection, list[Row], Problems], Awaitable[None]] | None = None  # names are looked up
     check: Callable[[Row, Record | None, After], Findings] | None = None  # the record before, and all after
     after: Callable[[Change, Written], Awaitable[None]] | None = None
     refused: frozenset[str] = frozenset()  # columns that whoever sends this file may not assert

@@ -49,8 +49,10 @@ async def export(connection: AsyncConnection, resource: Resource, organization: 
     while True:
         search = Search({"organization": organization}, after)
         found = await resources.page(connection, resource, writer.caller, search)
-        table.writerows({name: _cell(value) for name, value in shown.members.items()} for shown in found)
-        rows += len(found)
+        # What was erased has no name of its own, by which it could be imported.
+        there = [shown.members for shown in found if shown.members["external_id"] != shown.id]
+        table.writerows({name: _cell(value) for name, value in members.items()} for members in there)
+        rows += len(there)
         if len(found) < search.limit:
             return Exported(out.getvalue().encode(), rows)
         after = found[-1].id

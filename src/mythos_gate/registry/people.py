@@ -1,11 +1,13 @@
 """People: employees and contractors, their obligations, and, apart, what export control knows of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import RowMapping, select, update
+from sqlalchemy import text as query
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.authn.api_keys import Caller
@@ -27,7 +29,20 @@ from mythos_gate.registry.columns import (
     text,
     time,
 )
-from mythos_gate.registry.kind import After, Bad, Clock, Column, Country, Findings, Kind, Part, Record, Row, Written
+from mythos_gate.registry.kind import (
+    After,
+    Bad,
+    Clock,
+    Column,
+    Country,
+    Findings,
+    Kind,
+    Part,
+    Problems,
+    Record,
+    Row,
+    Written,
+)
 from mythos_gate.registry.nationality import commit
 from mythos_gate.terms import Employment, NationalityKind, Permission, PersonStatus, UsBasis, UsPerson
 
@@ -45,6 +60,9 @@ async def _after(change: Change, written: Written) -> None:
     ]
     await seats.release(change.connection, left)
     await commit(change, (record["person_id"] for table in APART for record in written[table.name]))
+
+
+ERASED = "the person was erased"
 
 
 # --- approvers ------------------------------------------------------------------------------------------------
@@ -101,13 +119,13 @@ async def release_seats(change: Change, person: str) -> None:
 
 
 async def _locked(change: Change, person: str) -> RowMapping:
-    query = (
-        select(tables.people.c.requested_by, tables.people.c.external_id, tables.organizations.c.slug)
-        .join(tables.organizations)
-        .where(tables.people.c.id == person)
-    )
-    locked = query.with_for_update(key_share=True, of=tables.people)
-    return (await change.connection.execute(locked)).mappings().one()
+    of_person = (tables.people.c[name] for name in ("requested_by", "external_id", "status"))
+    named = select(*of_person, tables.organizations.c.slug).join(tables.organizations)
+    locked = named.where(tables.people.c.id == person).with_for_update(key_share=True, of=tables.people)
+    found = (await change.connection.execute(locked)).mappings().one()
+    if found["status"] == PersonStatus.ERASED:
+        raise Conflict(f"{ERASED}: nothing further is possible")
+    return found
 
 
 async def _another(change: Change, person: str, by: Caller) -> str:
@@ -168,6 +186,8 @@ def _nationalities(kind: NationalityKind, column: str) -> Part:
 
 
 def _check(_: Row, __: Record | None, after: After) -> Findings:
+    if any(record["status"] == PersonStatus.ERASED for record in after["people"]):
+        yield "status", "is what an erasure leaves", "propose it: POST /v1/people/ORGANIZATION/EXTERNAL_ID/erasure"
     us_person = any(record["us_person"] == UsPerson.YES for record in after["export_assessments"])
     if us_person and after["nationality_records"]:
         what = "nationality records are kept only for people who are not US persons"
@@ -181,6 +201,43 @@ def _external_id(value: str, clock: Clock) -> str:
     if value in ROUTES:
         raise Bad("is what a path ends with", "give another external id")
     return name(value, clock)
+
+
+# --- who was erased -------------------------------------------------------------------------------------------
+
+KNOWN = query("""
+SELECT asked.name, e.person_id FROM unnest(CAST(:names AS text[])) AS asked (name)
+JOIN organizations o ON o.slug = split_part(asked.name, '/', 1) JOIN erased_people e ON e.organization_id = o.id
+WHERE e.digest = sha256(e.salt || convert_to(split_part(asked.name, '/', 2), 'UTF8'))
+""")
+
+
+async def _know_erased(connection: AsyncConnection, rows: list[Row], problems: Problems) -> None:
+    """Whoever was erased does not come back by an old list; where it names them for others, their id stands instead."""
+    names = {each for row in rows for each in _names(row)}
+    found: dict[str, str] = {row[0]: row[1] for row in await connection.execute(KNOWN, {"names": list(names)})}
+    if not found:
+        return
+    for row in rows:
+        if _full(row, row.get("external_id") or "") in found:
+            remedy = "leave the row out; who comes back is registered under another external id"
+            shown = row.texts.get("external_id")
+            problems.add(row.line, "external_id", "is the name of somebody who was erased", remedy, shown)
+            row.sound = False
+        if row.get("approvals"):
+            row.cells["approvals"] = [found.get(_full(row, each), each) for each in row.cells["approvals"]]
+        if row.get("requested_by"):
+            row.cells["requested_by"] = found.get(_full(row, row.cells["requested_by"]), row.cells["requested_by"])
+
+
+def _names(row: Row) -> Iterator[str]:
+    for each in (row.get("external_id"), row.get("requested_by"), *(row.get("approvals") or ())):
+        if each:
+            yield _full(row, each)
+
+
+def _full(row: Row, called: str) -> str:
+    return called if "/" in called else f"{row.get('organization')}/{called}"
 
 
 # --- the file -------------------------------------------------------------------------------------------------
@@ -218,6 +275,7 @@ PEOPLE = Kind(
         _nationalities(NationalityKind.PERMANENT_RESIDENCY, "permanent_residencies"),
     ),
     tidy=_tidy,
+    before=_know_erased,
     check=_check,
     after=_after,
 )

@@ -13,9 +13,12 @@ from mythos_gate.authn.caller import LEFT
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
 from mythos_gate.registry import (
     assessments,
+    erasure,
+    holds,
     jurisdictions,
     organizations,
     ownership,
+    pruning,
     resources,
     screenings,
     standing,
@@ -43,6 +46,8 @@ SUBJECTS = {
         for resource in resources.RESOURCES
     },
     "stops": Subject("stop"),
+    "legal_holds": Subject("legal_hold", Permission.RUN_PROGRAMME),
+    "log_entries": Subject("log", Permission.RUN_PROGRAMME),
     "ownerships": Subject("ownership"),
     "data_sets": Subject("data_set", Permission.RUN_PROGRAMME),
     "assessments": Subject("assessment", Permission.ASSESS),
@@ -55,6 +60,8 @@ DONE = {
     ProposedAction.LIFT: "lifted",
     ProposedAction.REPLACE: "replaced",
     ProposedAction.ADJUDICATE: "adjudicated",
+    ProposedAction.ERASE: "erased",
+    ProposedAction.PRUNE: "pruned",
 }
 
 
@@ -118,10 +125,12 @@ async def _bound(change: Change, wanted: Wanted, writer: Writer) -> Wanted:
             found = await ownership.read(connection, reference)
         case "screenings", _:
             return replace(wanted, etag=(await screenings.read_hit(connection, wanted.members or {})).etag)
+        case "log_entries", _:
+            return replace(wanted, members=await pruning.bound(connection, wanted.members or {}))
         case "data_sets", _:
             base = await jurisdictions.in_force(connection)
             return replace(wanted, members={**(wanted.members or {}), "replaces": base})
-        case _, ProposedAction.CHANGE | ProposedAction.ACTIVATE if wanted.resource in BY_NAME:
+        case _, ProposedAction.CHANGE | ProposedAction.ACTIVATE | ProposedAction.ERASE if wanted.resource in BY_NAME:
             found = await resources.read(connection, BY_NAME[wanted.resource], reference, caller)
         case _:
             return wanted
@@ -241,23 +250,41 @@ async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
         case "assessments", _:
             await assessments.replace(change, reference, members, etag, writer)
         case "ownerships", _:
-            organization = await ownership.settle(change, reference, etag)
-            if rows := ownership.rows(organization, members):
-                await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
+            await _own(change, wanted, writer)
         case "screenings", _:
             await screenings.adjudicate(change, members, etag, writer)
+        case "log_entries", _:
+            await pruning.prune(change, members, writer.now)
         case "data_sets", _:
             await jurisdictions.activate(change, reference, members)
         case _, ProposedAction.CREATE:
             await resources.create(change, BY_NAME[wanted.resource], members, writer)
         case _, ProposedAction.CHANGE:
             await resources.alter(change, BY_NAME[wanted.resource], reference, members, etag, writer)
-        case _, ProposedAction.ACTIVATE:
-            before = await resources.read(change.connection, BY_NAME[wanted.resource], reference, writer.caller)
-            before.require(etag, wanted.subject.noun)
-            await standing.activate(change, wanted.resource, reference)
+        case _, ProposedAction.ACTIVATE | ProposedAction.ERASE:
+            await _step(change, wanted, writer)
         case _, ProposedAction.LIFT:
-            await stops.lift(change, reference)
+            await LIFTED[wanted.resource].lift(change, reference)
+
+
+async def _own(change: Change, wanted: Wanted, writer: Writer) -> None:
+    organization = await ownership.settle(change, wanted.reference or "", wanted.etag or "")
+    if rows := ownership.rows(organization, wanted.members or {}):
+        await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
+
+
+LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS}
+
+
+async def _step(change: Change, wanted: Wanted, writer: Writer) -> None:
+    """Of the record as it was when that was proposed. `NotFound`, `Outdated`."""
+    resource, reference = BY_NAME[wanted.resource], wanted.reference or ""
+    before = await resources.read(change.connection, resource, reference, writer.caller)
+    before.require(wanted.etag or "", wanted.subject.noun)
+    if wanted.action == ProposedAction.ERASE:
+        await erasure.erase(change, before, writer.now)
+    else:
+        await standing.activate(change, wanted.resource, reference)
 
 
 async def _open(change: Change, identifier: str, writer: Writer) -> tuple[Mapping[str, Any], Wanted]:

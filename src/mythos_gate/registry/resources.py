@@ -21,10 +21,10 @@ from mythos_gate.registry.endpoints import ENDPOINTS
 from mythos_gate.registry.grants import GRANTS, has_rival
 from mythos_gate.registry.kind import Bad, Clock, Column, InvalidFile, Kind, Problems, Row, fill, unique
 from mythos_gate.registry.organizations import ORGANIZATIONS
-from mythos_gate.registry.people import ASSESSMENT, PEOPLE
+from mythos_gate.registry.people import ASSESSMENT, ERASED, PEOPLE
 from mythos_gate.registry.shown import Shown
 from mythos_gate.registry.switches import SWITCHES
-from mythos_gate.terms import Permission
+from mythos_gate.terms import Permission, PersonStatus
 
 PREPARED = ("draft", "prospect")  # what gives access to nobody
 
@@ -265,6 +265,8 @@ async def alter(
     lock = f"SELECT FROM {table} WHERE id = :id FOR NO KEY UPDATE"
     await change.connection.execute(text(lock), {"id": identifier})
     before = await read(change.connection, resource, identifier, writer.caller)
+    if resource is PERSON and before.members["status"] == PersonStatus.ERASED:
+        raise Conflict(f"{ERASED}: nothing further is possible")
     if before.members.get("employment") == "ended" and "employment" in members:
         raise Conflict(f"{HAS_LEFT}: nothing further is possible, {ANEW}")
     before.require(etag, resource.noun)

@@ -1,22 +1,18 @@
 """Stops: kill switches on everything, an authority or a model, and incident locks on the others."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
-from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import Conflict, NotFound, NotPermitted
-from mythos_gate.registry import standing
-from mythos_gate.registry.change import Change
+from mythos_gate.errors import NotPermitted
 from mythos_gate.registry.columns import flag, label, one_of, reference
 from mythos_gate.registry.kind import After, Clock, Column, Findings, Kind, Part, Record, Row
-from mythos_gate.terms import ProposedAction, StopScope
+from mythos_gate.registry.orders import Orders
+from mythos_gate.terms import StopScope
 
 # The table in which a scope's target is on record; for everything there is none.
 TARGETS = {
@@ -65,41 +61,12 @@ NAMED = (
     " LEFT JOIN people p ON p.id = s.person_id LEFT JOIN organizations po ON po.id = p.organization_id"
     " LEFT JOIN endpoints e ON e.id = s.endpoint_id LEFT JOIN organizations eo ON eo.id = e.organization_id"
 )
-SHOWN = text(
-    f"{NAMED} WHERE (CAST(:only AS text) = s.id OR CAST(:only AS text) IS NULL AND (s.lifted_at IS NOT NULL) = :lifted)"
-    " AND s.id > :after ORDER BY s.id LIMIT :limit"
-)
-STANDING = text(
-    f"SELECT id FROM ({NAMED} WHERE s.lifted_at IS NULL) stop WHERE scope = :scope"  # noqa: S608
-    " AND target IS NOT DISTINCT FROM CAST(:target AS text) AND incident IS NOT DISTINCT FROM CAST(:incident AS text)"
-)
+ORDERS = Orders("stop", tables.stops, NAMED, about="incident")
 # Whose a kill switch is: an authority's own, or that of a model's authority.
 CONCERNED = text(
     "SELECT id FROM authorities WHERE :scope = 'authority' AND slug = :target"
     " UNION ALL SELECT authority_id FROM models WHERE :scope = 'model' AND id = :target"
 )
-
-
-async def page(
-    connection: AsyncConnection,
-    *,
-    lifted: bool = False,
-    after: str | None = None,
-    limit: int = 1,
-    only: str | None = None,
-) -> list[dict[str, Any]]:
-    """Stops in the order of their ids, each with the name of its target."""
-    values = {"lifted": lifted, "after": after or "", "limit": limit, "only": only}
-    found = (await connection.execute(SHOWN, values)).mappings()
-    return [{**row, **{name: row[name] and timestamp(row[name]) for name in ("since", "lifted_at")}} for row in found]
-
-
-async def read(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
-    """`NotFound` if there is none."""
-    found = await page(connection, only=identifier)
-    if not found:
-        raise NotFound("no such stop")
-    return found[0]
 
 
 async def permit(connection: AsyncConnection, scope: str, target: str | None, caller: Caller) -> None:
@@ -109,26 +76,6 @@ async def permit(connection: AsyncConnection, scope: str, target: str | None, ca
     concerned = (await connection.execute(CONCERNED, {"scope": scope, "target": target})).scalar_one_or_none()
     if concerned != caller.authority_id:
         raise NotPermitted("target: this key may stop only its own authority and that authority's models")
-
-
-async def withdraw_lifts(change: Change, stop: Mapping[str, Any]) -> str | None:
-    """What was proposed before this stop is no answer to it. The id of the one that stands, if it was to be lifted."""
-    there: str | None = (await change.connection.execute(STANDING, stop)).scalars().first()
-    if there is None or not await standing.withdraw(change, there, ProposedAction.LIFT):
-        return None
-    return there
-
-
-async def lift(change: Change, identifier: str) -> None:
-    """`NotFound`, or `Conflict` if it was lifted before."""
-    lifted = update(tables.stops).where(tables.stops.c.id == identifier, tables.stops.c.lifted_at.is_(None))
-    done = await change.connection.execute(lifted.values(lifted_at=func.clock_timestamp()).returning(tables.stops.c.id))
-    if done.one_or_none() is None:
-        known = select(tables.stops.c.id).where(tables.stops.c.id == identifier)
-        if (await change.connection.execute(known)).one_or_none() is None:
-            raise NotFound("no such stop")
-        raise Conflict("the stop was lifted before: nothing further is possible")
-    change.details |= {"stop": identifier}
 
 
 STOPS = Kind(

@@ -1,0 +1,224 @@
+"""Cosignatures: every witness is asked for the newest signed head, and its line is added to the stored note.
+
+A task beside the sequencer: signing waits for no witness, and heads that were signed while they were asked are skipped.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from sqlalchemy import ColumnElement, Integer, LargeBinary, Subquery, cast, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mythos_gate.audit import checkpoint, merkle, note, tree, witness
+from mythos_gate.audit.checkpoint import Checkpoint
+from mythos_gate.audit.exchange import Unanswered
+from mythos_gate.audit.note import BadNote
+from mythos_gate.audit.witness import Refused, Witness
+from mythos_gate.tables import log_checkpoints
+
+EVERY = 1.0  # seconds from one round to the next
+PATIENCE = 60.0  # seconds for a round
+LONGEST_PAUSE = 30.0  # seconds that a witness which fails sits out
+BEHIND = timedelta(seconds=60)
+# Newest heads in which a cosignature is looked for: a day and more of a log that grows all the time.
+LOOKED = 100_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the stored notes show of a witness: the newest head that it cosigned lately, and when by its clock.
+
+    It is behind if a newer head was signed more than BEHIND ago.
+    """
+
+    name: str
+    size: int | None
+    at: datetime | None
+    behind: bool
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """A head that enough witnesses cosigned, with the time of each by its own clock (seconds since 1970)."""
+
+    head: Checkpoint
+    note: bytes
+    times: dict[str, int]
+
+    @property
+    def text(self) -> bytes:
+        """What all signatures are over."""
+        return note.parts(self.note)[0].encode()
+
+
+@dataclass
+class _Asked:
+    """A witness, as far as this process knows it."""
+
+    witness: Witness
+    size: int | None = None  # that it has
+    failures: int = 0
+    due: float = 0.0  # monotonic, as the loop has it
+    trouble: str | None = None
+    behind: bool = False
+
+
+class Cosigning:
+    """`leads` says whether this process's sequencer is the one that signs: of several, one asks."""
+
+    def __init__(
+        self, engine: AsyncEngine, client: httpx.AsyncClient, witnesses: Sequence[Witness], leads: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._client = client
+        self._leads = leads
+        self._asked = [_Asked(each) for each in witnesses]
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if self._leads():
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        await self.round()
+                except Exception:
+                    logger.exception("the witnesses could not be asked")
+
+    async def round(self) -> None:
+        """All that are due, side by side, for one head: so there is one that all have cosigned.
+
+        The next round waits for the slowest, a few seconds at most; who fails sits out longer each time.
+        """
+        async with self._engine.connect() as connection:
+            found = await tree.published(connection)
+        if found is None:
+            return
+        head, signed = found
+        now = asyncio.get_running_loop().time()
+        await asyncio.gather(*(self._ask(each, head, signed) for each in self._asked if each.due <= now))
+        await self._watch()
+
+    async def _ask(self, asked: _Asked, head: Checkpoint, signed: bytes) -> None:
+        if asked.witness.mark in signed:
+            asked.size = head.size
+            return
+        try:
+            old = min(await self._known(asked), head.size)
+            line = await witness.cosign(
+                self._client, asked.witness, signed, old, lambda size: self._proof(size, head.size)
+            )
+            await self._store(head.size, signed, line)
+        except (Refused, Unanswered, BadNote) as error:
+            self._failed(asked, error)
+        else:
+            asked.size, asked.failures, asked.trouble = head.size, 0, None
+
+    async def _known(self, asked: _Asked) -> int:
+        if asked.size is None:
+            async with self._engine.connect() as connection:
+                asked.size = (await _last(connection, asked.witness))[0] or 0
+        return asked.size
+
+    async def _proof(self, old: int, new: int) -> list[bytes]:
+        async with self._engine.connect() as connection:
+            return await tree.proof(connection, merkle.consistency_nodes(old, new))
+
+    async def _store(self, size: int, signed: bytes, line: str) -> None:
+        """Add the line to the note, whatever others have added meanwhile."""
+        text, _ = note.parts(signed)
+        while True:
+            grown = checkpoint.with_signatures(signed, [line])
+            query = update(log_checkpoints).where(log_checkpoints.c.size == size, log_checkpoints.c.note == signed)
+            async with self._engine.begin() as connection:
+                if (await connection.execute(query.values(note=grown))).rowcount:
+                    return
+                stored = select(log_checkpoints.c.note).where(log_checkpoints.c.size == size)
+                signed = (await connection.execute(stored)).scalar_one()
+            if note.parts(signed)[0] != text:
+                raise BadNote("another head is stored than the one that was cosigned")
+
+    def _failed(self, asked: _Asked, error: Exception) -> None:
+        why = str(error)
+        asked.failures += 1
+        asked.due = asyncio.get_running_loop().time() + min(LONGEST_PAUSE, 2.0 ** min(asked.failures, 10) - 1)
+        if asked.trouble != why:
+            # No answer mends itself, or the witness gets behind; a refusal is somebody's mistake, or worse.
+            level = logging.WARNING if isinstance(error, Unanswered) else logging.ERROR
+            logger.log(level, "the witness %s did not cosign: %s", asked.witness.name, why)
+        asked.trouble = why
+
+    async def _watch(self) -> None:
+        """Tell once that a witness has fallen behind, and once that it has caught up."""
+        async with self._engine.connect() as connection:
+            behind = [(each, await _is_behind(connection, each.size)) for each in self._asked]
+        for asked, is_behind in behind:
+            if is_behind and not asked.behind:
+                why = f": {asked.trouble}" if asked.trouble else ""
+                logger.error(
+                    "the witness %s is behind by more than %d seconds%s", asked.witness.name, BEHIND.seconds, why
+                )
+            elif asked.behind and not is_behind:
+                logger.error("the witness %s has caught up", asked.witness.name)
+            asked.behind = is_behind
+
+
+# --- what the stored notes show -------------------------------------------------------------------------------
+
+
+async def states(connection: AsyncConnection, witnesses: Sequence[Witness]) -> list[State]:
+    """Of each witness, from the notes: whoever may read them can ask, not only the process that asks witnesses."""
+    found = []
+    for each in witnesses:
+        size, at = await _last(connection, each)
+        found.append(State(each.name, size, at, await _is_behind(connection, size)))
+    return found
+
+
+async def vouched(connection: AsyncConnection, witnesses: Sequence[Witness], quorum: int) -> Vouched | None:
+    """The newest head that so many of these witnesses cosigned. `BadNote` if a line of theirs does not hold."""
+    columns = _recent()
+    cosigned = sum((cast(_has(columns.c.note, each), Integer) for each in witnesses), start=literal(0))
+    query = select(columns.c.note).where(cosigned >= quorum).order_by(columns.c.size.desc()).limit(1)
+    signed = (await connection.execute(query)).scalar_one_or_none()
+    if signed is None:
+        return None
+    times = checkpoint.cosigned(signed, [each.key for each in witnesses])
+    return Vouched(Checkpoint.parse(note.parts(signed)[0]), signed, times) if len(times) >= quorum else None
+
+
+async def _last(connection: AsyncConnection, of: Witness) -> tuple[int | None, datetime | None]:
+    """The newest head that the witness cosigned, of the newest LOOKED, and when; nothing if its line does not hold."""
+    columns = _recent()
+    query = select(columns).where(_has(columns.c.note, of)).order_by(columns.c.size.desc()).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None, None
+    try:
+        return row.size, datetime.fromtimestamp(checkpoint.cosigned(row.note, [of.key])[of.name], UTC)
+    except (BadNote, KeyError, ValueError, OverflowError, OSError):
+        return None, None
+
+
+async def _is_behind(connection: AsyncConnection, size: int | None) -> bool:
+    """Whether the first head after this size was signed longer than BEHIND ago, by the database's clock."""
+    waited = func.clock_timestamp() - log_checkpoints.c.at > BEHIND
+    query = select(waited).order_by(log_checkpoints.c.size).limit(1)
+    if size is not None:
+        query = query.where(log_checkpoints.c.size > size)
+    return bool((await connection.execute(query)).scalar_one_or_none())
+
+
+def _recent() -> Subquery:
+    columns = log_checkpoints.c
+    return select(columns.size, columns.note).order_by(columns.size.desc()).limit(LOOKED).subquery()
+
+
+def _has(column: ColumnElement[bytes], of: Witness) -> ColumnElement[bool]:
+    return func.position(literal(of.mark, LargeBinary).op("IN")(column)) > 0

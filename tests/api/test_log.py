@@ -1,0 +1,238 @@
+"""The log over REST: lists that are narrowed and pinned, receipts, proofs, tiles."""
+
+import base64
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from mythos_gate import sequencing
+from mythos_gate.api.tlog import tile_path
+from mythos_gate.audit import checkpoint, merkle, reading, receipt, tlogproof
+from mythos_gate.audit.entry import leaf_hash
+from mythos_gate.audit.merkle import Frontier
+from mythos_gate.audit.note import VerifierKey
+from mythos_gate.registry import log_keys
+from mythos_gate.terms import Role
+from tests.service import question
+
+pytestmark = pytest.mark.anyio
+
+
+def log_key(service) -> VerifierKey:
+    return next(iter(sequencing._signers(service.gate.settings).values())).verifier
+
+
+def asker(body):
+    return body["caller"]["id"] if body["type"] == "decision" else None
+
+
+async def listed(service, query="", role=Role.AUDITOR):
+    """All pages, and how many there were."""
+    items: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    pages = 0
+    while cursor is not None:
+        answer = await service.get(f"/v1/log/entries?{query}{f'&cursor={cursor}' if cursor else ''}", role)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        items, cursor, pages = items + page["items"], page["next"], pages + 1
+    return items, pages
+
+
+async def test_a_list_is_narrowed_by_what_is_asked(service):
+    for role, subject, country in (
+        (Role.GATEWAY, "acme/us", "US"),
+        (Role.GATEWAY, "acme/ca", "DE"),
+        (Role.COMPLIANCE, "acme/ca", "FR"),
+        (Role.GATEWAY, "acme/nobody", "US"),
+    ):
+        await service.ask(question(subject, country=country), role)
+    await service.ask(question("acme/bot", kind="agent"), Role.GATEWAY)
+    everything = [each["body"] for each in await service.entries()]
+    ids = dict(service.sql("SELECT external_id, id FROM people UNION SELECT external_id, id FROM agents"))
+    callers = dict(service.sql("SELECT name, id FROM callers"))
+    ((organization,),) = service.sql("SELECT id FROM organizations WHERE slug = 'acme'")
+    decisions = [each for each in everything if each["type"] == "decision"]
+    middle = decisions[2]["at"]
+    about_us = [each for each in decisions if each["subject"].get("person") == ids["us"]]
+    assert len(about_us) == 2  # of which one is the agent's
+    wanted = {
+        "type=decision": decisions,
+        f"organization={organization}": [each for each in everything if each.get("organization") == organization],
+        f"subject={ids['us']}": [each for each in everything if each in about_us or each.get("person") == ids["us"]],
+        f"subject={ids['bot']}": [each for each in decisions if each["subject"].get("id") == ids["bot"]],
+        f"subject={decisions[3]['subject']['digest']}": [decisions[3]],
+        "decision=allow": [each for each in decisions if each["outcome"] == "allow"],
+        "reason=PRESENCE_NOT_ALLOWED": [each for each in decisions if "PRESENCE_NOT_ALLOWED" in each["reasons"]],
+        f"reason={decisions[2]['reasons'][0]}": [
+            each for each in decisions if decisions[2]["reasons"][0] in each["reasons"]
+        ],
+        f"caller={callers['test compliance']}": [
+            each
+            for each in everything
+            if asker(each) == callers["test compliance"] or each.get("actor") == callers["test compliance"]
+        ],
+        f"since={middle}": [each for each in everything if each["at"] >= middle],
+        f"until={middle}": [each for each in everything if each["at"] < middle],
+        f"type=decision&decision=allow&subject={ids['us']}&since={decisions[0]['at']}": about_us,
+        "decision=hold": [],
+    }
+    for query, expected in wanted.items():
+        found, _ = await listed(service, f"size={len(everything)}&{query}")
+        assert [each["body"] for each in found] == expected, query
+    assert len(wanted["decision=allow"]) not in {0, len(decisions)}
+
+
+async def test_a_rare_entry_is_found_over_several_pages(service, monkeypatch):
+    monkeypatch.setattr(reading, "WINDOW", 3)
+    await service.ask(question())
+    await service.sequence()
+    found, pages = await listed(service, "type=decision")
+    assert [each["body"]["type"] for each in found] == ["decision"]
+    assert pages > 4
+
+
+async def test_that_the_log_was_read_is_in_the_log_with_what_was_asked_and_no_value(service):
+    await service.sequence()
+    await service.get("/v1/log/entries?type=imported&limit=2&subject=secret%40example.com")
+    (read,) = [each["body"] for each in await service.entries() if each["body"]["type"] == "log_read"]
+    ((auditor,),) = service.sql("SELECT id FROM callers WHERE name = 'test auditor'")
+    assert (read["actor"], read["from"], read["rows"], read["filters"]) == (auditor, 0, 0, ["subject", "type"])
+    assert "secret" not in json.dumps(read)
+
+
+async def test_a_tree_that_is_not_there_yet_is_not_listed(service):
+    await service.sequence()
+    size = (await service.get("/v1/log/entries?limit=1")).json()["size"]
+    assert (await service.get(f"/v1/log/entries?size={size + 1}")).status_code == 404
+    assert len((await listed(service, "size=3&limit=2"))[0]) == 3
+    assert (await listed(service, "size=0"))[0] == []
+
+
+async def test_a_receipt_is_evidence_at_once_and_a_proof_after_the_next_checkpoint(service):
+    said = (await service.ask(question(), Role.GATEWAY)).json()["context"]["id"]
+    early = await service.get(f"/v1/decisions/{said}/proof", Role.GATEWAY)
+    assert early.status_code == 404
+    assert "receipt" in early.json()["detail"]
+    given = await service.get(f"/v1/decisions/{said}/receipt", Role.GATEWAY)
+    key = sequencing.receipt_signer(service.gate.settings)
+    assert key is not None
+    held = receipt.opened(given.content, key.verifier, service.gate.settings.origin)
+    stored = next(each for each in await service.entries() if each["body"]["id"] == said)
+    assert (held.entry, held.leaf.hex()) == (said, stored["leaf"])
+    proof = tlogproof.Proof.parse((await service.get(f"/v1/decisions/{said}/proof", Role.GATEWAY)).content)
+    leaf = leaf_hash(stored["stored"].encode())
+    tlogproof.verify(proof, leaf, log_key(service), service.gate.settings.origin)
+    with pytest.raises(merkle.Unproven):
+        tlogproof.verify(proof, leaf_hash(b"{}"), log_key(service), service.gate.settings.origin)
+
+
+@pytest.mark.parametrize("what", ["receipt", "proof"])
+async def test_evidence_of_anothers_decision_is_not_given(service, what):
+    said = (await service.ask(question(), Role.COMPLIANCE)).json()["context"]["id"]
+    change = (await service.entries())[0]["body"]["id"]
+    for identifier in (said, change, "01a2085e-491e-7b16-bb0e-341525e2bb95"):
+        assert (await service.get(f"/v1/decisions/{identifier}/{what}", Role.GATEWAY)).status_code == 404
+    assert (await service.get(f"/v1/decisions/{said}/{what}", Role.AUDITOR)).status_code == 200
+
+
+async def test_every_entry_is_proven_in_its_place_and_each_size_continues_the_one_before(service):
+    for _ in range(3):
+        await service.ask(question())
+        await service.sequence()
+    entries = await service.entries()
+    sizes = [size for (size,) in service.sql("SELECT size FROM log_checkpoints ORDER BY size")]
+    assert len(sizes) >= 3
+    for index, each in enumerate(entries):
+        answer = await service.get(f"/v1/log/entries/{each['body']['id']}/proof")
+        proof = tlogproof.Proof.parse(answer.content)
+        assert proof.index == index
+        tlogproof.verify(proof, bytes.fromhex(each["leaf"]), log_key(service), service.gate.settings.origin)
+    roots = [fresh([bytes.fromhex(each["leaf"]) for each in entries[:size]]).root() for size in sizes]
+    for old, old_root in zip(sizes, roots, strict=True):
+        answer = (await service.client.get(f"/v1/log/consistency?old={old}&new={sizes[-1]}")).json()
+        hashes = [base64.b64decode(each) for each in answer["hashes"]]
+        merkle.verify_consistency(old, old_root, answer["new"], roots[-1], hashes)
+    assert (await service.client.get(f"/v1/log/consistency?old={sizes[-1] + 1}")).status_code == 400
+    assert (await service.client.get(f"/v1/log/consistency?old=1&new={sizes[-1] + 1}")).status_code == 404
+    old = await service.get(f"/v1/log/entries/{entries[0]['body']['id']}/proof?size={sizes[0]}")
+    assert f"\n{sizes[0]}\n" in old.text
+
+
+def fresh(leaves):
+    frontier = Frontier()
+    frontier.append(leaves)
+    return frontier
+
+
+async def test_a_monitor_rebuilds_the_tree_from_public_tiles_and_an_auditor_the_entries(service):
+    for _ in range(3):
+        await service.ask(question())
+    for number in range(300):
+        service.sql(
+            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) SELECT gen_random_uuid(), now(), 'x',"
+            " 'pdp-x', %s, sha256('\\x00' || body), body FROM (SELECT convert_to(%s, 'UTF8') AS body) AS b",
+            number, f'{{"n":{number}}}',
+        )  # fmt: skip
+    entries = await service.entries()
+    client = service.client
+    note = (await client.get("/checkpoint")).content
+    head = checkpoint.opened(note, log_key(service), service.gate.settings.origin)
+    assert head.size == len(entries) > 300
+    hashes, bodies = b"", []
+    for index in range(0, head.size, 256):
+        width = min(256, head.size - index)
+        path = f"{tile_path(index // 256)}{f'.p/{width}' if width < 256 else ''}"
+        answer = await client.get(f"/tile/0/{path}")
+        assert "immutable" in answer.headers["cache-control"]
+        hashes += answer.content
+        bundle = await service.get(f"/tile/entries/{path}")
+        bodies += unbundled(bundle.content)
+        assert (await client.get(f"/tile/entries/{path}")).status_code == 401
+    leaves = [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
+    assert fresh(leaves).root() == head.root
+    assert leaves == [leaf_hash(body) for body in bodies]
+    assert (await client.get("/tile/1/000.p/1")).content == fresh(leaves[:256]).root()
+
+
+def unbundled(data):
+    bodies = []
+    while data:
+        length = int.from_bytes(data[:2], "big")
+        bodies.append(data[2 : 2 + length])
+        data = data[2 + length :]
+    return bodies
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "0/000.p/0", "0/000.p/256", "0/000.p/99", "0/0", "0/x000/000", "0/001", "0/000", "1/000.p/1", "64/000", "-1/000",
+        "0/000.p/1/", "0/000.p/01", "0/xyz", "0/000.p/1000", "0/x999/999",
+    ],
+)  # fmt: skip
+async def test_a_tile_that_is_not_there_is_not_found(service, path):
+    await service.sequence()
+    assert (await service.client.get("/tile/0/000.p/1")).status_code == 200
+    assert (await service.client.get(f"/tile/{quote(path)}")).status_code in {404, 422, 400}
+
+
+@pytest.mark.parametrize(
+    ("index", "path"), [(0, "000"), (999, "999"), (1000, "x001/000"), (1_234_067, "x001/x234/067")]
+)
+def test_a_tile_is_named_as_tlog_tiles_says(index, path):
+    assert tile_path(index) == path
+
+
+async def test_a_log_that_was_never_signed_says_so(service):
+    assert (await service.client.get("/checkpoint")).status_code == 404
+    assert (await service.get("/v1/log/entries")).json() == {"size": 0, "items": [], "next": None}
+
+
+async def test_the_public_keys_are_listed_for_everybody(service):
+    async with service.gate.registry.change("log_key_added", "test") as change:
+        await log_keys.announce(change, log_key(service).text)
+    (shown,) = (await service.client.get("/v1/log/keys")).json()["items"]
+    assert (shown["verifier"], shown["retired"]) == (log_key(service).text, None)
