@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from mythos_gate import db
+from mythos_gate import db, sequencing
 from mythos_gate.app import create, digest_key, make_digest_key
 from mythos_gate.audit import keys
 from mythos_gate.cli import app
@@ -287,6 +287,7 @@ def running(cli, officer, database: str, tmp_path: Path, monkeypatch: pytest.Mon
     cli("import", "jurisdictions", str(POLICIES / "jurisdictions.csv"), "--reviewed-at", time.strftime("%Y-%m-%d"))
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MYTHOS_GATE_DIGEST_KEY", DIGEST_KEY)
+    sequencing.make_keys(Settings())
     process = subprocess.Popen([sys.executable, "-m", "mythos_gate", "serve", "--port", url.rpartition(":")[2]])
     try:
         for _ in range(200):

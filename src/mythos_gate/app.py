@@ -1,10 +1,11 @@
 """The service: its parts put together."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -16,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mythos_gate import db, sequencing
 from mythos_gate.api import (
@@ -78,8 +79,22 @@ HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": eva
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
 PRUNE_EVERY = 600.0  # seconds
+YOUNG = 20_000  # objects that a search for cycles waits for: some hundred requests
+OLDEST = 2  # generation
 
 logger = logging.getLogger(__name__)
+
+
+class Service(FastAPI):
+    """FastAPI, behind the hot routes: its way to a route costs as much as a decision."""
+
+    front: front.Front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.front(scope, receive, send)
+
+    async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
 
 
 def wall_clock() -> datetime:
@@ -87,7 +102,26 @@ def wall_clock() -> datetime:
 
 
 def from_environment() -> FastAPI:
-    return create(Settings())
+    """The application of a process that does nothing but serve."""
+    app = create(Settings())
+    _collect_seldom()
+    return app
+
+
+def _collect_seldom() -> None:
+    """Nearly all that is made is let go of by its count alone, and looking for cycles cost an eighth of each decision.
+
+    What outlived a whole search (the code, then records) is not searched again: it would stop everybody for longer
+    the more records are kept. A cycle that was alive just then is never freed; searches are rare enough for that.
+    """
+    gc.set_threshold(YOUNG, 20, 20)
+    gc.callbacks.append(_keep_old)
+    gc.collect()
+
+
+def _keep_old(phase: str, found: Mapping[str, int]) -> None:
+    if phase == "stop" and found["generation"] == OLDEST:
+        gc.freeze()
 
 
 def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
@@ -99,7 +133,7 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
             app.state.gate = await _start(settings, clock or Clock(wall_clock), stack)
             yield
 
-    app = FastAPI(
+    app = Service(
         title=TITLE,
         version=VERSION,
         summary=SUMMARY,
@@ -111,14 +145,14 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     )
     problems.install(app)
     app.openapi = _document  # type: ignore[method-assign]
-    framework = app.build_middleware_stack
+    layers = app.build_middleware_stack
 
     def stack() -> ASGIApp:
-        """Before the framework's own layers, of which each costs."""
-        hot = front.Front(framework(), app.state, HOT)
-        return edge.Edge(hot, settings.body_limit, settings.import_limit)
+        """Before the framework's own layers: it answers what they cannot, too."""
+        return edge.Edge(layers(), settings.body_limit, settings.import_limit)
 
     app.build_middleware_stack = stack  # type: ignore[method-assign]
+    app.front = front.Front(app.framework, app.state, HOT, settings.body_limit)
     return app
 
 

@@ -1,6 +1,7 @@
 """The command line: run the service, load the programme, ask, test policy, hand out keys."""
 
 import asyncio
+import importlib
 import os
 import socket
 import sys
@@ -9,7 +10,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 import uvicorn
 from rich.console import Console
@@ -277,17 +277,23 @@ def ask(  # noqa: PLR0917  one option each
         },
     }
     path = "/v1/explain" if dry_run else "/access/v1/evaluation"
+    answered = _sent(url, path, question, key)
+    _show(answered, subject, recorded=not dry_run)
+    raise typer.Exit(0 if answered["decision"] else 3)
+
+
+def _sent(url: str, path: str, question: dict[str, Any], key: str) -> dict[str, Any]:
+    httpx = importlib.import_module("httpx")  # whoever serves does not wait for it
     try:
         answer = httpx.post(f"{url}{path}", json=question, headers={"Authorization": f"Bearer {key}"}, timeout=10)
-        answered = answer.json()
+        answered: dict[str, Any] = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         typer.echo(f"mythos-gate: {url} does not answer: {error}", err=True)
         raise typer.Exit(1) from error
     if answer.status_code != httpx.codes.OK:
         typer.echo(f"mythos-gate: {answered.get('title')}: {answered.get('detail')}", err=True)
         raise typer.Exit(1)
-    _show(answered, subject, recorded=not dry_run)
-    raise typer.Exit(0 if answered["decision"] else 3)
+    return answered
 
 
 def _show(answered: dict[str, Any], subject: str, *, recorded: bool) -> None:

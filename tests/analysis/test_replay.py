@@ -12,7 +12,7 @@ from mythos_gate.analysis.replay import Finding, Past, completed
 from mythos_gate.audit.entry import canonical, leaf_hash, timestamp
 from mythos_gate.audit.log import FAR, LONG_AGO
 from mythos_gate.db import DbRole
-from mythos_gate.decision import pdp, policy
+from mythos_gate.decision import policy
 from mythos_gate.decision.policy import FILES, Policy
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import jurisdictions
@@ -109,7 +109,7 @@ async def test_a_gate_that_decides_otherwise_than_it_did_is_found(service, told,
     monkeypatch.setattr(policy, "SPONSOR_TIERS", frozenset())
     assert [each.id for each in (await replayed(service)).findings] == [told["sponsor"]["id"]]
     monkeypatch.undo()
-    monkeypatch.setattr(pdp, "BROKEN_GLASS", "x")
+    monkeypatch.setattr(policy, "BROKEN_GLASS", "x")
     assert (await replayed(service)).findings == [Finding(told["bypassed"]["id"], "outcome: not as recorded")]
 
 
@@ -144,7 +144,7 @@ def test_a_vector_is_decided_once(monkeypatch):
     built = Policy(BASELINE)
     past = Past({(1, built.sha256): json.dumps(BASELINE)})
     facts = {fact: values[-1] for fact, values in FACTS.items()}
-    told = orjson.loads(orjson.dumps(dict(pdp.Told.of(built, tuple(facts.values())).logged)))
+    told = {name: orjson.loads(value) for name, value in built.told(facts).logged.items()}
     asked = []
 
     def decided(_past, _revision, facts):

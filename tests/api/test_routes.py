@@ -161,6 +161,7 @@ ROUTES = {
     Permission.READ_LOG: [
         "GET /v1/log/entries",
         "GET /v1/log/entries/{entry}/proof",
+        "POST /v1/log/exports",
         "GET /tile/entries/{index}",
     ],
 }

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from mythos_gate.api.tokens import Tokens
+from mythos_gate.audit.log import Committer
 from mythos_gate.decision import search as searching
-from mythos_gate.errors import Invalid
+from mythos_gate.errors import Invalid, NotRecorded
 from mythos_gate.registry import callers
 from mythos_gate.terms import Role
 from tests.service import PROGRAMME, question
@@ -124,11 +125,40 @@ async def test_unknown_members_are_ignored(service):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_nothing_is_recorded_and_no_seat_claimed(service, kind):
-    before = service.sql("SELECT n, (SELECT count(*) FROM log_entries) FROM revision")
+async def test_nothing_is_decided_and_no_seat_claimed(service, kind):
+    before = service.sql("SELECT n FROM revision")
     await search(service, kind, question())
-    assert service.sql("SELECT n, (SELECT count(*) FROM log_entries) FROM revision") == before
+    assert service.sql("SELECT n FROM revision") == before
+    assert service.sql("SELECT count(*) FROM log_entries WHERE type = 'decision'") == [(0,)]
     assert service.sql("SELECT count(*) FROM seats") == [(0,)]
+
+
+@pytest.mark.parametrize(("kind", "number"), [("subject", 2), ("resource", 1), ("action", 1)])
+async def test_each_page_is_recorded_without_what_was_asked_and_found(service, kind, number):
+    await search(service, kind, question())
+    await search(service, kind, question() | {"page": {"limit": 0}})
+    whole, none = [each["body"] for each in await service.entries() if each["body"]["type"] == "searched"]
+    assert (whole["search"], whole["found"], whole["first"], whole["last"]) == (kind, number, True, True)
+    assert (none["found"], none["first"], none["last"]) == (0, True, False)
+    assert whole["caller"] == none["caller"] != None  # noqa: E711
+    assert whole["question"] == none["question"]
+    assert whole["results"] != none["results"]
+    said = json.dumps(whole)
+    assert not [name for name in ("acme", "mythos-5", "vuln-discovery", "ep-1", "us") if f'"{name}' in said]
+
+
+async def test_what_cannot_be_recorded_is_not_told(service, monkeypatch):
+    async def failing(*_):
+        raise NotRecorded("no")
+
+    monkeypatch.setattr(Committer, "commit", failing)
+    for kind in KINDS:
+        await search(service, kind, question(), 503)
+
+
+async def test_who_may_not_search_leaves_no_entry(service):
+    await search(service, "subject", question(), 403, service.authorization(Role.AUDITOR))
+    assert [each["body"] for each in await service.entries() if each["body"]["type"] == "searched"] == []
 
 
 async def test_whoever_could_claim_the_last_seat_is_found_until_somebody_has_it(service):
@@ -199,6 +229,9 @@ async def test_a_page_of_nothing_says_that_there_is_more(service):
     token = told["page"]["next_token"]
     again = await search(service, "subject", question() | {"page": {"limit": 0, "token": token}})
     assert again.json()["page"]["next_token"] == token
+    # Without the limit it goes on, and comes to an end.
+    rest = (await search(service, "subject", question() | {"page": {"token": token}})).json()
+    assert (rest["page"]["next_token"], sorted(each["id"] for each in rest["results"])) == ("", EVERYBODY)
     assert await found(service, "subject", question(version="6.0.0") | {"page": {"limit": 0}}) == []
 
 

@@ -39,6 +39,19 @@ def prepared(committer, keys=(), until=FAR, **members):
     )
 
 
+async def test_an_entry_that_is_too_long_fails_alone(database, tmp_path):
+    async with committing(database, tmp_path) as committer:
+        entries = [prepared(committer, note=note) for note in ("a", "x" * 70_000, "b")]
+        outcomes = await asyncio.gather(*(commit(committer, each) for each in entries), return_exceptions=True)
+        assert [outcomes[0], outcomes[2]] == [Committed.YES, Committed.YES]
+        assert isinstance(outcomes[1], NotRecorded)
+        # One of them alone writes nothing, and the chain goes on.
+        with pytest.raises(NotRecorded):
+            await commit(committer, prepared(committer, note="x" * 70_000))
+        assert await commit(committer, prepared(committer)) is Committed.YES
+        assert committer._session.n == 4
+
+
 async def commit(committer, entry):
     (outcome,) = await committer.commit([entry])
     return outcome

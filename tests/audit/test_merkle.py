@@ -168,6 +168,26 @@ def test_a_spoilt_consistency_proof_is_refused(old, new):
             merkle.verify_consistency(old, roots[0], new, flipped, proof)
 
 
+def test_a_proof_has_the_length_of_its_tree_whatever_roots_are_claimed():
+    """The roots are those that a proof too short or too long leads to: nothing but its length is wrong."""
+    a, b, c, d, e = LEAVES[:5]
+    node = merkle.node_hash
+    for index, size, proof, root in ((0, 1, [b], node(b, a)), (0, 2, [], a), (1, 2, [b, c], node(c, node(b, a)))):
+        with pytest.raises(Unproven, match=r"too (short|long)"):
+            merkle.verify_inclusion(a, index, size, proof, root)
+    old, new = node(c, a), node(c, node(a, b))
+    merkle.verify_consistency(3, old, 4, new, [a, b, c])
+    for sizes, roots, proof in (
+        ((2, 8), (a, a), []),
+        ((3, 8), (old, new), [a, b, c]),
+        ((3, 4), (node(d, old), node(d, new)), [a, b, c, d]),
+        ((3, 4), (node(e, node(d, old)), node(e, node(d, new))), [a, b, c, d, e]),
+        ((3, 4), (a, a), []),
+    ):
+        with pytest.raises(Unproven, match=r"too (short|long)"):
+            merkle.verify_consistency(sizes[0], roots[0], sizes[1], roots[1], proof)
+
+
 @pytest.mark.parametrize("new", [2, 5, 8, 13, 33])
 def test_a_tree_that_was_rewritten_is_not_consistent(new):
     other = made(new, "other ")

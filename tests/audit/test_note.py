@@ -90,6 +90,7 @@ def test_a_flipped_bit_is_refused():
         "a no-break space in a name": raw(LINE, f"— a\u00a0b {SIGNATURE}"),
         "an em space in a name": raw(LINE, f"— a\u2003b {SIGNATURE}"),
         "a next line in a name": raw(LINE, f"— a\u0085b {SIGNATURE}"),
+        "a line separator between": raw(f"{LINE}\u2028{LINE}"),
         "no padding": raw(LINE, f"— a {SIGNATURE.rstrip('=')}"),
         "other last bits": raw(LINE, "— a AAAAAAB="),
         "too much padding": raw(LINE, "— a AAAAAAA=="),
@@ -159,6 +160,7 @@ def test_a_wrong_signature_of_a_known_key_spoils_the_note():
 
 def test_a_key_that_signed_twice_signed_once():
     assert note.open(raw(LINE, LINE), [KEY, KEY]).verified == [(KEY, None)]
+    assert note.read(raw(LINE, LINE), []).unverified == [KEY.name]
 
 
 def test_sixteen_signatures_are_accepted_and_not_without_end():
@@ -233,7 +235,9 @@ def test_numbers_have_one_form(value):
     assert value == note.number(str(value))
 
 
-@pytest.mark.parametrize("text", ["", "00", "01", "-1", "+1", " 1", "1 ", "1\n", "1_0", "0x1", "²", "١", str(2**63)])
+@pytest.mark.parametrize(
+    "text", ["", "00", "01", "-1", "+1", " 1", "1 ", "1\n", "1_0", "0x1", "²", "١", "1١", str(2**63)]
+)
 def test_other_forms_of_numbers_are_refused(text):
     with pytest.raises(BadNote):
         note.number(text)

@@ -90,6 +90,11 @@ def test_what_is_written_otherwise_is_refused(text):
         Proof.parse(text.encode())
 
 
+def test_what_is_no_text_is_refused():
+    with pytest.raises(BadProof):
+        Proof.parse(b"c2sp.org/tlog-proof@v1\nindex 0\n\xff\n\nx\n")
+
+
 @pytest.mark.parametrize(
     ("index", "hashes", "signed", "extra"),
     [

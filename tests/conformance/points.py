@@ -10,9 +10,9 @@ import orjson
 
 from mythos_gate.api.deps import Gate, authenticate
 from mythos_gate.authn.api_keys import Presented
-from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded, Told
+from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.decision.point import DecisionPoint
-from mythos_gate.decision.policy import ALLOW, NO_RULE, Decision, Policy, read_files
+from mythos_gate.decision.policy import ALLOW, NO_RULE, Decision, Policy, Told, read_files
 from mythos_gate.decision.search import Found, Kind, Search
 from mythos_gate.settings import root
 from mythos_gate.terms import Outcome, Permission

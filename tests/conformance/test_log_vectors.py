@@ -124,14 +124,15 @@ def test_a_tree_of_a_thousand_leaves():
 
 def held_to(leaves, roots, inclusion, consistency):
     """Proofs of ours, from tiles, are these, and they hold; they do not under a root with another bit."""
+    tiles = {size: tiles_of(leaves[:size]) for size in {size for _, size, _ in (*inclusion, *consistency)}}
     for index, size, expected in inclusion:
-        made = merkle.proof(merkle.inclusion_nodes(index, size), tiles_of(leaves[:size]))
+        made = merkle.proof(merkle.inclusion_nodes(index, size), tiles[size])
         assert expected == [value.hex() for value in made]
         merkle.verify_inclusion(leaves[index], index, size, made, roots[size])
         with pytest.raises(Unproven):
             merkle.verify_inclusion(leaves[index], index, size, made, flipped(roots[size]))
     for old, new, expected in consistency:
-        made = merkle.proof(merkle.consistency_nodes(old, new), tiles_of(leaves[:new]))
+        made = merkle.proof(merkle.consistency_nodes(old, new), tiles[new])
         assert expected == [value.hex() for value in made]
         merkle.verify_consistency(old, roots[old], new, roots[new], made)
         for wrong in ((flipped(roots[old]), roots[new]), (roots[old], flipped(roots[new]))):

@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import random
-from contextlib import suppress
 
 import casbin
 import pytest
@@ -269,12 +268,9 @@ def test_conditional_links_decide_nothing(link):
     with pytest.raises(Invalid, match="a row has 8 cells"):
         Policy(table(ALLOW, DENY, "g,agent,person"))
     model = BASELINE["model.conf"].replace("&& noted", f"&& {link} && noted") + LINKS
-    with suppress(Invalid):
-        policy = Policy(BASELINE | {"model.conf": model})
-        assert policy._enforcer.get_named_grouping_policy("g") == []
-        for fact, values in FACTS.items():
-            for value in values:
-                assert policy.decide(FINE | {fact: value}) == POLICY.decide(FINE | {fact: value})
+    assert link in model
+    with pytest.raises(Invalid, match="does not decide as its table says"):
+        Policy(BASELINE | {"model.conf": model})
 
 
 # --- enable_enforce(False) makes stock Casbin allow everything ----------------------------------------------------
@@ -304,10 +300,9 @@ def test_a_policy_hands_out_no_enforcer():
 
 @pytest.mark.parametrize("line", ["enabled = false", "[enforce]\nenabled = false", "[config]\nenable_enforce = false"])
 def test_a_model_cannot_switch_itself_off(line):
-    with suppress(Invalid):
-        policy = Policy(BASELINE | {"model.conf": f"{BASELINE['model.conf']}\n{line}\n"})
-        assert policy._enforcer.enabled
-        assert policy.decide(FINE | {"person": "suspended"}) == POLICY.decide(FINE | {"person": "suspended"})
+    policy = Policy(BASELINE | {"model.conf": f"{BASELINE['model.conf']}\n{line}\n"})
+    assert policy._enforcer.enabled
+    assert policy.decide(FINE | {"person": "suspended"}) == POLICY.decide(FINE | {"person": "suspended"})
 
 
 def test_the_hash_changes_with_every_file():

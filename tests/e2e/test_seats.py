@@ -10,6 +10,8 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from mythos_gate import sequencing
+from mythos_gate.settings import Settings
 from mythos_gate.terms import Role
 from tests.service import DIGEST_KEY, question, until
 
@@ -33,6 +35,7 @@ async def url(service, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    sequencing.make_keys(Settings(state=tmp_path))
     process = subprocess.Popen(
         [sys.executable, "-m", "mythos_gate", "serve", "--port", str(port), "--workers", str(PROCESSES)],
         env=os.environ

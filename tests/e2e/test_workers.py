@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mythos_gate import sequencing
+from mythos_gate.settings import Settings
 from tests.service import DIGEST_KEY, until
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +31,7 @@ def serving(database: str, folder: Path, workers: int, **more: str) -> Iterator[
         "MYTHOS_GATE_DIGEST_KEY": DIGEST_KEY,
         **more,
     }
+    sequencing.make_keys(Settings(state=folder))
     command = [sys.executable, "-m", "mythos_gate", "serve", "--port", str(port), "--workers", str(workers)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -53,14 +56,34 @@ async def test_a_worker_that_ends_is_replaced_and_none_outlives_the_first(databa
     with serving(database, tmp_path, 2) as (process, url):
         await until(lambda: is_up(url), 60)
         before = children(process)
-        assert len(before) == 2
-        os.kill(min(before), signal.SIGKILL)
-        await until(lambda: len(children(process)) == 2 and children(process) != before)
+        assert len(before) == 3  # the sequencer is one
+        os.kill(max(before), signal.SIGKILL)
+        await until(lambda: len(children(process)) == 3 and children(process) != before)
         await until(lambda: is_up(url), 60)
         now = children(process)
     assert process.returncode == 0
     time.sleep(0.1)
     assert not any(Path(f"/proc/{each}").exists() for each in now)
+
+
+async def test_none_outlives_the_first_that_was_killed(database, tmp_path):
+    with serving(database, tmp_path, 2) as (process, url):
+        await until(lambda: is_up(url), 60)
+        left = children(process)
+        process.kill()
+        await until(lambda: not any(Path(f"/proc/{each}").exists() for each in left))
+
+
+async def test_without_a_key_for_the_log_nothing_is_served_unless_another_process_signs(database, tmp_path):
+    environment = {"DATABASE_URL": database, "MYTHOS_GATE_STATE": str(tmp_path), "MYTHOS_GATE_DIGEST_KEY": DIGEST_KEY}
+    command = [sys.executable, "-m", "mythos_gate", "serve", "--port", "0"]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no key signs the log: run `mythos-gate db upgrade`" in done.stderr
+    alone = [*command, "--no-sequencer"]
+    with subprocess.Popen(alone, env=os.environ | environment, stderr=subprocess.DEVNULL, text=True) as process:
+        await until(lambda: len(children(process)) == 1, 60)
+        process.terminate()
 
 
 async def test_workers_that_cannot_start_are_not_tried_for_ever(tmp_path):

@@ -11,7 +11,6 @@ import asyncpg
 import orjson
 
 from mythos_gate.audit import reading
-from mythos_gate.decision.pdp import Told
 from mythos_gate.decision.policy import Policy
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import FACTS
@@ -81,8 +80,8 @@ class Past:
 
     def _decided(self, revision: tuple[int, str], facts: Mapping[str, str]) -> Recorded:
         policy = self._policy(revision)
-        told = Told.of(policy, tuple(completed(policy, facts).values()))
-        return dict(orjson.loads(orjson.dumps(dict(told.logged))))
+        told = policy.told(completed(policy, facts))
+        return {name: orjson.loads(value) for name, value in told.logged.items()}
 
     def _built(self, revision: tuple[int, str]) -> Policy:
         number, sha256 = revision

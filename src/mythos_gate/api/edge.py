@@ -23,7 +23,6 @@ class Edge:
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["received"] = asyncio.get_running_loop().time()
-        request_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
         limit = self._import_limit if scope["path"] in FILES else self._body_limit
         size = 0
 
@@ -32,12 +31,25 @@ class Edge:
             message = await receive()
             size += len(message.get("body", b""))
             if size > limit:
-                raise TooLarge(f"a body has at most {limit} bytes")
+                raise over(limit)
             return message
 
-        async def echoing(message: Message) -> None:
-            if message["type"] == "http.response.start" and request_id is not None:
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
+        await self._app(scope, bounded, echoing(scope, send))
 
-        await self._app(scope, bounded, echoing)
+
+def over(limit: int) -> TooLarge:
+    return TooLarge(f"a body has at most {limit} bytes")
+
+
+def echoing(scope: Scope, send: Send) -> Send:
+    """Sends the caller's X-Request-ID along, if there is one."""
+    request_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), None)
+    if request_id is None:
+        return send
+
+    async def echo(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+        await send(message)
+
+    return echo

@@ -1,15 +1,10 @@
 """What is offered, and where: AuthZEN metadata (Authorization API 1.0, section 9). Every URL is the configuration's."""
 
-import warnings
-from collections.abc import Mapping
-from pathlib import Path
+import importlib
 from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, Response
-from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import OKPKey
 
 from mythos_gate.api.deps import Gate, TheGate
 from mythos_gate.errors import Misconfigured, NotFound
@@ -24,7 +19,6 @@ ENDPOINTS = {
     "search_action_endpoint": "/access/v1/search/action",
 }
 AGE = 300  # seconds that it may be kept
-UNUSABLE = "MYTHOS_GATE_METADATA_KEY names no private Ed25519 key, PEM or JWK"
 router = APIRouter(tags=["decision"])
 
 
@@ -32,7 +26,9 @@ def made(settings: Settings) -> dict[str, str]:
     """The parameters, signed if there is a key. `Misconfigured` if it or the public URL cannot be used."""
     parameters = _parameters(settings)
     if settings.metadata_key is not None:
-        parameters["signed_metadata"] = _signed(parameters, settings.metadata_key)
+        # Few have a key, and who has none need not wait for the library at each start.
+        signing = importlib.import_module("mythos_gate.api.signing")
+        parameters["signed_metadata"] = signing.signed(parameters, settings.metadata_key)
     return parameters
 
 
@@ -46,30 +42,6 @@ def _parameters(settings: Settings) -> dict[str, str]:
         raise Misconfigured("MYTHOS_GATE_PUBLIC_URL is no URL like https://gate.example/tenant: without ? and #")
     base = identifier.rstrip("/")
     return {"policy_decision_point": identifier} | {name: f"{base}{path}" for name, path in ENDPOINTS.items()}
-
-
-def _signed(parameters: Mapping[str, str], path: Path) -> str:
-    """A JWS over the parameters and `iss` (9.1.1). Without a time in it, it is the same in every process."""
-    key = _key(path)
-    header, claims = (
-        {"alg": "EdDSA", "kid": key.thumbprint()},
-        {"iss": parameters["policy_decision_point"], **parameters},
-    )
-    with warnings.catch_warnings():
-        # RFC 9864 would rather have it named Ed25519, which many verifiers do not know yet.
-        warnings.simplefilter("ignore", SecurityWarning)
-        return jwt.encode(header, claims, key, algorithms=["EdDSA"])
-
-
-def _key(path: Path) -> OKPKey:
-    try:
-        text = path.read_text(encoding="ascii")
-        key = OKPKey.import_key(orjson.loads(text) if text.lstrip().startswith("{") else text)
-    except (OSError, ValueError, JoseError) as error:
-        raise Misconfigured(f"{UNUSABLE} ({path}): {error}") from error
-    if not key.is_private or key.curve_name != "Ed25519":
-        raise Misconfigured(f"{UNUSABLE} ({path})")
-    return key
 
 
 @router.get(PATH, response_model=dict[str, str])

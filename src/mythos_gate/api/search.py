@@ -101,20 +101,20 @@ async def subjects(request: Request, gate: TheGate) -> Response:
     """Which people or agents may do this, as `ORGANIZATION/EXTERNAL_ID`; those alone about whom this key may ask.
 
     A page looks at a bounded number of them: it may hold few or none, and still have a `next_token`. Follow it to "".
-    Nothing is recorded, and no seat claimed; who would get a free seat is among them.
+    That it was asked is recorded, and no seat claimed; who would get a free seat is among them.
     """
     return await _found(request, gate, Kind.SUBJECT, SubjectSearch)
 
 
 @router.post("/resource", responses=PROBLEMS, openapi_extra=body.documented(ResourceSearch))
 async def resources(request: Request, gate: TheGate) -> Response:
-    """Which models this subject may use so, in the version that the properties name. Nothing is recorded."""
+    """Which models this subject may use so, in the version that the properties name. Recorded as a search."""
     return await _found(request, gate, Kind.RESOURCE, ResourceSearch)
 
 
 @router.post("/action", responses=PROBLEMS, openapi_extra=body.documented(ActionSearch))
 async def actions(request: Request, gate: TheGate) -> Response:
-    """What this subject may do with the model: `invoke`, or nothing. Nothing is recorded.
+    """What this subject may do with the model: `invoke`, or nothing. Recorded as a search.
 
     Capability and purpose count where `action.properties` name them; else any will do that the subject's organization
     has a grant for.

@@ -24,5 +24,11 @@ def _text(value: object) -> object:
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_text), AfterValidator(_in_utc)]
 # Postgres refuses U+0000, UTF-8 a lone surrogate: either would fail a whole batch of the log.
-Text = Annotated[StrictStr, Field(max_length=256, pattern=r"^[^\x00]*$")]
+LONGEST = 256
+Text = Annotated[StrictStr, Field(max_length=LONGEST, pattern=r"^[^\x00]*$")]
 Name = Annotated[Text, Path()]  # what a path names: a gate's id, a slug, or `ORGANIZATION/EXTERNAL_ID`
+
+
+def is_text(value: object) -> bool:
+    """Whether it is a `Text`, of what was parsed from UTF-8: that has no lone surrogate."""
+    return type(value) is str and len(value) <= LONGEST and "\x00" not in value

@@ -32,7 +32,10 @@ class Tokens:
         return f"{_text(held)}.{_text(hmac.digest(self._key, sealed, 'sha256'))}"
 
     def open(self, token: str, limit: int | None, question: Mapping[str, Any]) -> tuple[str, int | None]:
-        """Place and limit. `Invalid` if it is of another request or gate; a limit that is left out is the same."""
+        """Place and limit. `Invalid` if it is of another request or gate; a limit that is left out is the same.
+
+        But for a limit of 0: whoever then leaves it out wants to come further than nothing.
+        """
         try:
             place, held = orjson.loads(_bytes(token.partition(".")[0]))
         except (ValueError, TypeError) as error:
@@ -44,7 +47,7 @@ class Tokens:
             raise Invalid(REFUSED)
         if limit not in {None, held}:
             raise Invalid("page.limit: is not that of the page before: send the same, or leave it out")
-        return place, held
+        return place, held or limit
 
 
 def _text(content: bytes) -> str:

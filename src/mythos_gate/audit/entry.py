@@ -13,7 +13,7 @@ import orjson
 
 VERSION = 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
+VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}  # RFC 9562 4.1
 LARGEST = 65_535
 # What a prepared entry leaves open until it has its place; a registry entry's time as well (bump_revision).
 PLACE = ("n", "prev", "writer")
@@ -136,10 +136,10 @@ RANDOM = Random()
 def uuid7(at: datetime, random: bytes) -> str:
     """RFC 9562 5.7, as text, from a time and 10 random bytes."""
     # In whole numbers: a float of seconds is off by a microsecond in far years, and names the millisecond before.
-    milliseconds = (at - EPOCH) // MILLISECOND
-    told = f"{milliseconds & (1 << 48) - 1:012x}7{random[:10].hex()}"
-    variant = "89ab"[int(told[16], 16) & 3]
-    return f"{told[:8]}-{told[8:12]}-{told[12:16]}-{variant}{told[17:20]}-{told[20:32]}"
+    since, told = at - EPOCH, random.hex()
+    seconds = since.days * 86_400 + since.seconds
+    time = f"{(seconds * 1_000 + since.microseconds // 1_000) & (1 << 48) - 1:012x}"
+    return f"{time[:8]}-{time[8:]}-7{told[:3]}-{VARIANTS[told[3]]}{told[4:7]}-{told[7:19]}"
 
 
 def uuid7_time(identifier: UUID) -> datetime:

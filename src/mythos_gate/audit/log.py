@@ -191,12 +191,12 @@ class Committer:
                 raise outcome
         return cast("list[Committed]", outcomes)
 
-    async def note(self, kind: str, at: datetime, members: Mapping[str, Any]) -> None:
+    async def note(self, kind: str, at: datetime, members: Mapping[str, Any], deadline: float = math.inf) -> None:
         """Record what changes nothing that decisions read, such as a read of nationality. `NotRecorded`."""
         identifier = uuid7(at, secrets.token_bytes(10))
         common = {"log": self._origin, "type": kind, "id": identifier, "at": timestamp(at)}
         parts = template({**common, "v": VERSION, "salt": secrets.token_hex(16), **members}, PLACE)
-        await self.commit([Prepared(identifier, kind, at, common["at"], parts)])
+        await self.commit([Prepared(identifier, kind, at, common["at"], parts)], deadline)
 
     async def close(self) -> None:
         for task in (self._task, self._watch):
@@ -236,7 +236,9 @@ class Committer:
         batch = self._standing(batch)
         if not batch:
             return
-        session, rows = self._placed(batch)
+        session, batch, rows = self._placed(batch)
+        if not batch:
+            return
         sent = self._known.sends()
         try:
             guard = await self._insert(batch, rows)
@@ -288,15 +290,25 @@ class Committer:
         body = fill(template(members, PLACE), (1, None, self._session.writer))
         return identifier, timestamp(at), "session_opened", leaf_hash(body), body
 
-    def _placed(self, batch: Sequence[_Waiting]) -> tuple[_Session, list[_Row]]:
-        """The batch's entries at their places, and the session as it is if they are confirmed."""
+    def _placed(self, batch: Sequence[_Waiting]) -> tuple[_Session, list[_Waiting], list[_Row]]:
+        """The batch's entries at their places, and the session as it is if they are confirmed.
+
+        One that has no place, being too long, is refused alone.
+        """
         session = _Session(self._session.writer, self._session.n, self._session.leaf)
-        rows = []
-        for entry in (waiting.entry for waiting in batch):
-            body = fill(entry.parts, (session.n + 1, session.leaf.hex() if session.leaf else None, session.writer))
+        placed, rows = [], []
+        for waiting in batch:
+            entry = waiting.entry
+            try:
+                body = fill(entry.parts, (session.n + 1, session.leaf.hex() if session.leaf else None, session.writer))
+            except ValueError:
+                logger.exception("a log entry cannot be written")
+                _refuse([waiting], "the entry could not be recorded")
+                continue
             session.n, session.leaf = session.n + 1, leaf_hash(body)
+            placed.append(waiting)
             rows.append((entry.id, entry.written, entry.type, session.leaf, body))
-        return session, rows
+        return session, placed, rows
 
     async def _insert(self, batch: Sequence[_Waiting], rows: Sequence[_Row]) -> asyncpg.Record:
         assert self._connection is not None

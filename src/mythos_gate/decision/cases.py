@@ -447,12 +447,14 @@ def merge(base: Any, overrides: Any) -> Any:
 
 def read_jurisdictions(text: str) -> facts.Jurisdictions:
     """The jurisdictions' data set from its CSV form."""
-    return {
-        row["code"]: facts.Jurisdiction(
-            Treatment(row["treatment"]), frozenset(row["groups"].split()), row["inherits"] or None
-        )
-        for row in csv.DictReader(io.StringIO(text), strict=True)
-    }
+    return facts.Jurisdictions(
+        {
+            row["code"]: facts.Jurisdiction(
+                Treatment(row["treatment"]), frozenset(row["groups"].split()), row["inherits"] or None
+            )
+            for row in csv.DictReader(io.StringIO(text), strict=True)
+        }
+    )
 
 
 def _problems(error: ValidationError) -> str:

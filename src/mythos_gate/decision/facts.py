@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator
 
-from mythos_gate.decision.request import Location, Request
+from mythos_gate.decision.request import Request
 from mythos_gate.terms import (
     COVERAGE,
     DATA_REVIEW,
@@ -32,6 +32,7 @@ FAR = datetime.max.replace(tzinfo=UTC)
 INSTANT = timedelta(microseconds=1)  # the resolution of the database's clock
 US = "US"
 MACAU = "MO"
+UKRAINE = "UA"
 EMBARGOED_GROUPS = frozenset({"E:1", "E:2"})  # Supplement 1 to 15 CFR Part 740
 RESTRICTED_GROUPS = frozenset({"D:5"})  # and Macau, which has a row of its own
 
@@ -54,7 +55,41 @@ class Jurisdiction:
     inherits: str | None = None
 
 
-Jurisdictions: TypeAlias = Mapping[str, Jurisdiction]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the data set says of a code. `canonical`: the territories of the United States are it (15 CFR 772.1)."""
+
+    canonical: str | None
+    usable: bool = False  # a country with a row that is not indeterminate
+    groups: frozenset[str] = frozenset()
+    embargoed: bool = False
+    restricted: bool = False
+
+
+class Jurisdictions(dict[str, Jurisdiction]):
+    """The rows of a data set by code, which do not change: what they say of each is worked out once."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, rows: Mapping[str, Jurisdiction] | None = None) -> None:
+        super().__init__(rows or {})
+        self._places = {code: self._place(code, row) for code, row in self.items()}
+
+    def place(self, code: str | None) -> Place:
+        """What is known of a code, which may be any text, or none."""
+        return self._places.get(code or "") or Place(code, restricted=code == MACAU)
+
+    def _place(self, code: str, row: Jurisdiction) -> Place:
+        named = self.get(row.inherits) if row.inherits is not None else row
+        groups = named.groups if named is not None else frozenset[str]()
+        return Place(
+            # Hong Kong stays Hong Kong.
+            canonical=US if row.inherits == US else code,
+            usable=row.treatment in {Treatment.LISTED, Treatment.INHERITS},
+            groups=groups,
+            embargoed=not EMBARGOED_GROUPS.isdisjoint(groups),
+            restricted=code == MACAU or not RESTRICTED_GROUPS.isdisjoint(groups),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +210,11 @@ class Person:
     incident: bool = False
     seats: frozenset[str] = frozenset()
     listed: frozenset[str] = frozenset()
+    approvals: int = field(init=False)  # by others than themselves and whoever requested it
+
+    def __post_init__(self) -> None:
+        independent = self.approvers - self.names - {self.id, self.requested_by}
+        object.__setattr__(self, "approvals", len(independent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +260,7 @@ class Records:
     grants: tuple[Grant, ...] = ()
     endpoint: Endpoint | None = None
     break_glass: BreakGlass | None = None
-    jurisdictions: Jurisdictions = field(default_factory=dict)
+    jurisdictions: Jurisdictions = field(default_factory=Jurisdictions)
     thresholds: Thresholds = Thresholds()
 
     def knows_subject(self, request: Request) -> bool:
@@ -276,7 +316,7 @@ class Asked:
     request: Request
     moment: Moment
     version: str | None
-    places: list[str | None]
+    places: list[Place]
     attributed: dict[NationalityBasis, "Attribution"] = field(default_factory=dict)
 
     def attribution(self, basis: NationalityBasis) -> "Attribution":
@@ -317,7 +357,7 @@ def _of_request(asked: Asked) -> dict[str, str]:
     return {
         "integrity": _integrity(records, moment),
         "stop": _stop(records),
-        "location": _location(asked.places, request.location, records.jurisdictions),
+        "location": _location(asked.places, request, records),
         "endpoint": _endpoint(records),
         "session": "strong" if request.by_agent or request.mfa == "phishing_resistant" else "weak",
         "break_glass": _break_glass(records, request, moment),
@@ -341,13 +381,12 @@ def _of_subject(asked: Asked, vector: dict[str, str], best: dict[AuthorityKind, 
         if grant is not None:
             best[kind] = grant
     vector["person"] = _person(person)
-    vector["presence"] = _presence(person, asked.places, records.jurisdictions)
+    vector["presence"] = _presence(person, asked.places)
     vector["screening"] = _screening(person.screening, moment, records.thresholds)
     vector["nationality"] = _nationality(person, best.values(), asked)
     vector["training"] = "expired" if _ended(person.training_expires, moment) else "current"
     vector["agreements"] = "signed" if person.acceptable_use and person.technology_control_plan else "missing"
-    approvers = person.approvers - person.names - {person.id, person.requested_by}
-    vector["approval"] = "complete" if len(approvers) >= records.thresholds.approvers else "incomplete"
+    vector["approval"] = "complete" if person.approvals >= records.thresholds.approvers else "incomplete"
     vector["review"] = "overdue" if _ended(person.review_due, moment) else "current"
     vector["agent"] = _agent(records, request, moment) if request.by_agent else "none"
 
@@ -393,7 +432,7 @@ def major_minor(version: str | None) -> str | None:
 def _ownership(organization: Organization, records: Records, moment: Moment) -> str:
     screening = organization.screening.status if organization.screening else None
     limit = records.thresholds.blocked_percent
-    parent = organization.parent_country
+    parent = records.jurisdictions.place(organization.parent_country)
     if screening == ScreeningStatus.TRUE_MATCH:
         return "match"
     if organization.blocked_percent >= limit:
@@ -401,10 +440,10 @@ def _ownership(organization: Organization, records: Records, moment: Moment) -> 
     switches = records.programme.affiliates_rule
     if organization.listed_percent >= limit and any(moment.within(each.start, each.end) for each in switches):
         return "listed_affiliate"
-    if embargoed(parent, records.jurisdictions) or restricted(parent, records.jurisdictions):
+    if parent.embargoed or parent.restricted:
         return "restricted_parent"
-    reviewed = screening in {ScreeningStatus.CLEAR, ScreeningStatus.FALSE_POSITIVE}
-    if organization.ownership_change_pending or not reviewed or not usable(parent, records.jurisdictions):
+    reviewed = screening is ScreeningStatus.CLEAR or screening is ScreeningStatus.FALSE_POSITIVE
+    if organization.ownership_change_pending or not reviewed or not parent.usable:
         return "review_pending"
     return "clear"
 
@@ -412,11 +451,12 @@ def _ownership(organization: Organization, records: Records, moment: Moment) -> 
 def _person(person: Person) -> str:
     if person.status != PersonStatus.ACTIVE:
         return "suspended"
-    return "active" if person.employment in {Employment.EMPLOYEE, Employment.CONTRACTOR} else "ended"
+    works = person.employment is Employment.EMPLOYEE or person.employment is Employment.CONTRACTOR
+    return "active" if works else "ended"
 
 
-def _presence(person: Person, places: list[str | None], jurisdictions: Jurisdictions) -> str:
-    domestic = all([canonical(place, jurisdictions) == US for place in places])
+def _presence(person: Person, places: list[Place]) -> str:
+    domestic = all([place.canonical == US for place in places])
     match person.us_person:
         case UsPerson.YES if person.us_basis is not None:
             return "us_domestic" if domestic else "us_abroad"
@@ -493,58 +533,31 @@ def _in_scope(glass: BreakGlass, records: Records, request: Request) -> bool:
 # --- countries ------------------------------------------------------------------------------------------------
 
 
-def usable(country: str | None, jurisdictions: Jurisdictions) -> bool:
-    """A country with a row that is not indeterminate."""
-    row = jurisdictions.get(country) if country else None
-    return row is not None and row.treatment in {Treatment.LISTED, Treatment.INHERITS}
-
-
-def canonical(country: str | None, jurisdictions: Jurisdictions) -> str | None:
-    """The territories of the United States are the United States (15 CFR 772.1); Hong Kong stays Hong Kong."""
-    row = jurisdictions.get(country) if country else None
-    return US if row is not None and row.inherits == US else country
-
-
-def groups(country: str | None, jurisdictions: Jurisdictions) -> frozenset[str]:
-    row = jurisdictions.get(country) if country else None
-    if row is not None and row.inherits is not None:
-        row = jurisdictions.get(row.inherits)
-    return row.groups if row is not None else frozenset()
-
-
-def embargoed(country: str | None, jurisdictions: Jurisdictions) -> bool:
-    return not EMBARGOED_GROUPS.isdisjoint(groups(country, jurisdictions))
-
-
-def restricted(country: str | None, jurisdictions: Jurisdictions) -> bool:
-    return country == MACAU or not RESTRICTED_GROUPS.isdisjoint(groups(country, jurisdictions))
-
-
-def _places(records: Records, request: Request) -> list[str | None]:
+def _places(records: Records, request: Request) -> list[Place]:
     """The country given and, for an agent, its runtime's."""
-    runtime = [records.agent.runtime_country if records.agent else None] if request.by_agent else []
-    return [request.location.country, *runtime]
+    given = records.jurisdictions.place(request.location.country)
+    if not request.by_agent:
+        return [given]
+    return [given, records.jurisdictions.place(records.agent.runtime_country if records.agent else None)]
 
 
-def _location(places: list[str | None], location: Location, jurisdictions: Jurisdictions) -> str:
+def _location(places: list[Place], request: Request, records: Records) -> str:
+    location, jurisdictions = request.location, records.jurisdictions
     region = jurisdictions.get(location.region) if location.region else None
     embargoed_region = region is not None and region.treatment == Treatment.EMBARGOED
-    if embargoed_region or any([embargoed(place, jurisdictions) for place in places]):
+    if embargoed_region or any([place.embargoed for place in places]):
         return "embargoed"
     # A region is known of the place given only; a runtime in Ukraine has none on record.
-    without_region = "UA" in (places[1:] if location.region else places)
-    if location.anonymizer or without_region or not all([usable(place, jurisdictions) for place in places]):
+    without_region = any([place.canonical == UKRAINE for place in (places[1:] if location.region else places)])
+    if location.anonymizer or without_region or not all([place.usable for place in places]):
         return "unverified"
-    if location.conflict or _prefix_differs(location, jurisdictions):
+    if location.conflict or (location.region and _prefix_differs(location.region, places[0], jurisdictions)):
         return "conflict"
-    return "restricted" if any([restricted(place, jurisdictions) for place in places]) else "permitted"
+    return "restricted" if any([place.restricted for place in places]) else "permitted"
 
 
-def _prefix_differs(location: Location, jurisdictions: Jurisdictions) -> bool:
-    if location.region is None:
-        return False
-    prefix = location.region.split("-")[0]
-    return canonical(prefix, jurisdictions) != canonical(location.country, jurisdictions)
+def _prefix_differs(region: str, given: Place, jurisdictions: Jurisdictions) -> bool:
+    return jurisdictions.place(region.split("-", maxsplit=1)[0]).canonical != given.canonical
 
 
 # --- nationality ----------------------------------------------------------------------------------------------
@@ -565,7 +578,7 @@ def attribute(person: Person, basis: NationalityBasis, jurisdictions: Jurisdicti
     if defect is not None:
         return Attribution(defect=defect)
     dated = [
-        (canonical(record.country, jurisdictions) or "", record.acquired)
+        (jurisdictions.place(record.country).canonical or "", record.acquired)
         for record in considered
         if jurisdictions[record.country or ""].treatment != Treatment.STATELESS
     ]
@@ -616,7 +629,7 @@ def _nationality(person: Person, best: Iterable[Grant], asked: Asked) -> str:
         asked.attribution(basis) for basis in {NationalityBasis.EAR_MOST_RECENT, *(_basis(grant) for grant in best)}
     ]
     found = {attribution.defect for attribution in attributions} - {None}
-    if any([embargoed(country, jurisdictions) for each in attributions for country in each.countries]):
+    if any([jurisdictions.place(country).embargoed for each in attributions for country in each.countries]):
         found.add("embargoed")
     if _ended(person.evidence_expires, asked.moment):
         found.add("evidence_expired")
@@ -631,12 +644,15 @@ def _basis(grant: Grant) -> NationalityBasis:
     return grant.nationality_basis or NationalityBasis.STRICT_ANY_CURRENT
 
 
+REACHES = {reached: place for place, reached in enumerate(COVERAGE)}
+
+
 def _coverage(kind: AuthorityKind, asked: Asked) -> tuple[str, Grant | None]:
     """How far the best grant of an authority kind reaches; conditions of two grants are never mixed."""
     candidates = [
-        (COVERAGE.index(_first_failing(grant, asked)), grant)
+        (REACHES[_first_failing(grant, asked)], grant)
         for grant in asked.records.grants
-        if grant.authority == kind and grant.status != GrantStatus.DRAFT
+        if grant.authority is kind and grant.status is not GrantStatus.DRAFT
     ]
     if not candidates:
         return "none", None
@@ -697,7 +713,7 @@ def _excludes(grant: Grant, asked: Asked) -> bool:
     jurisdictions, excluded = asked.records.jurisdictions, grant.excluded_groups
     return any(
         [
-            country in excluded or not excluded.isdisjoint(groups(country, jurisdictions))
+            country in excluded or not excluded.isdisjoint(jurisdictions.place(country).groups)
             for country in asked.attribution(_basis(grant)).countries
         ]
     )
@@ -713,10 +729,11 @@ def _takes_foreign_national(grant: Grant, person: Person) -> bool:
             return False
 
 
-def _permits(grant: Grant, country: str | None, jurisdictions: Jurisdictions) -> bool:
-    if not usable(country, jurisdictions):
+def _permits(grant: Grant, place: Place, jurisdictions: Jurisdictions) -> bool:
+    if not place.usable:
         return False
     allowed = grant.allowed_countries
-    if country in allowed or "*" in allowed:
+    if place.canonical in allowed or "*" in allowed:
         return True
-    return canonical(country, jurisdictions) in {canonical(entry, jurisdictions) for entry in allowed}
+    # Allowed by the name of one of its territories, the United States are.
+    return place.canonical == US and any(jurisdictions.place(entry).canonical == US for entry in allowed)

@@ -1,5 +1,6 @@
 """Policies and data sets by the hash of their content: what is loaded once never changes."""
 
+import asyncio
 import json
 from functools import lru_cache
 from hashlib import sha256
@@ -29,6 +30,7 @@ class Library:
     def __init__(self) -> None:
         self._policies: dict[str, Policy] = {}
         self._data_sets: dict[str, facts.Jurisdictions] = {}
+        self._under_way: dict[str, asyncio.Future[Policy]] = {}
 
     async def policy(self, connection: Connection, sha256: str | None) -> Policy:
         """The active revision, built. `NotDecided` while it cannot be: never an older one."""
@@ -37,7 +39,7 @@ class Library:
         if sha256 not in self._policies:
             files = await connection.fetchval("SELECT files FROM policy_revisions WHERE sha256 = $1", sha256)
             try:
-                policy = _built(files)
+                policy = await self._build(files)
             except Exception as error:
                 raise NotDecided("the active policy cannot be loaded") from error
             if policy.sha256 != sha256:
@@ -45,10 +47,18 @@ class Library:
             _keep(self._policies, sha256, policy)
         return self._policies[sha256]
 
+    async def _build(self, files: str) -> Policy:
+        """In a thread, so that others are answered meanwhile, and once for all who wait for it."""
+        if files not in self._under_way:
+            made = self._under_way[files] = asyncio.ensure_future(asyncio.to_thread(_built, files))
+            made.add_done_callback(lambda _: self._under_way.pop(files))
+        # Whoever has waited too long goes without the others.
+        return await asyncio.shield(self._under_way[files])
+
     async def jurisdictions(self, connection: Connection, identifier: str | None) -> facts.Jurisdictions:
         """The data set in force; without one every country is unknown."""
         if identifier is None:
-            return {}
+            return facts.Jurisdictions()
         if identifier not in self._data_sets:
             rows = await connection.fetch(
                 f'SELECT {", ".join(CONTENT)} FROM jurisdictions WHERE data_set_id = $1 ORDER BY code COLLATE "C"',  # noqa: S608
@@ -56,7 +66,8 @@ class Library:
             )
             if identifier != sha256(canonical([list(row) for row in rows])).hexdigest():
                 raise NotDecided("the data set in force is not the one that its hash names")
-            _keep(self._data_sets, identifier, {row["code"]: _jurisdiction(row) for row in rows})
+            found = facts.Jurisdictions({row["code"]: _jurisdiction(row) for row in rows})
+            _keep(self._data_sets, identifier, found)
         return self._data_sets[identifier]
 
 

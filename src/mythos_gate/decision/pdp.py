@@ -1,41 +1,38 @@
 """The PDP: from a request to a recorded decision."""
 
 import asyncio
-import hmac
 import logging
 import math
-import re
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import asyncpg
-import orjson
 
-from mythos_gate.audit.entry import PLACE, RANDOM, VERSION, canonical, cut, timestamp, uuid7
+from mythos_gate.audit.entry import RANDOM, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision import eligibility, facts, search
 from mythos_gate.decision.eligibility import Eligibility
+from mythos_gate.decision.entry import Entries
 from mythos_gate.decision.library import Connection
-from mythos_gate.decision.policy import BROKEN_GLASS, REMEMBERED, Decision, Policy, Reason
+from mythos_gate.decision.policy import Told
 from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
 from mythos_gate.decision.search import Found, Search
 from mythos_gate.errors import GateError, NotAuthenticated, NotDecided, NotPermitted, NotRecorded
 from mythos_gate.revision import Known
-from mythos_gate.terms import FACTS, AuthorityKind, Permission
+from mythos_gate.terms import AuthorityKind, Permission
 
 TRIES = 3
 LISTS = 2  # of eligibility at once, and as many searches: decisions need connections too
 # From deciding to committing. Whatever the database's clock shows later than this, no time passed: the clock was moved.
 LONGEST = timedelta(seconds=5)
-VERSION_NUMBER = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
 
 logger = logging.getLogger(__name__)
 
@@ -55,48 +52,6 @@ class Ask:
     context: Mapping[str, Any]
     request_id: str | None = None
     entities: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is the same for everybody whose facts are the same: the decision, and how it is told.
-
-    `logged`: members of the entry. `user` and `admin`: the reasons for everybody, and for those who may see facts, rows
-    and all codes.
-    """
-
-    decision: Decision
-    reason: Reason
-    outcome: str
-    logged: Mapping[str, orjson.Fragment | str]
-    user: orjson.Fragment
-    admin: orjson.Fragment
-
-    @classmethod
-    def of(cls, policy: Policy, values: tuple[str, ...]) -> "Told":
-        """`values`: of the facts, in the order of `terms.FACTS`."""
-        vector = dict(zip(FACTS, values, strict=True))
-        decision = policy.decide(vector)
-        outcome = "allow_break_glass" if decision.codes == (BROKEN_GLASS,) else decision.outcome.value.lower()
-        reason = policy.reasons[decision.primary]
-        user = {"code": reason.subject_sees, "message": reason.message}
-        admin = {
-            "primary": decision.primary,
-            "codes": decision.codes,
-            "cause": decision.cause,
-            "bypassed": decision.bypassed,
-            "rows": decision.rows,
-            "facts": vector,
-        }
-        logged = {name: orjson.Fragment(canonical(admin[name])) for name in ("facts", "rows", "cause", "bypassed")}
-        return cls(
-            decision,
-            reason,
-            outcome,
-            {**logged, "reasons": orjson.Fragment(canonical(decision.codes)), "outcome": outcome},
-            orjson.Fragment(orjson.dumps(user)),
-            orjson.Fragment(orjson.dumps(admin)),
-        )
 
 
 @dataclass(slots=True)
@@ -178,18 +133,15 @@ class Pdp:
         self._committer = committer
         self._permissions = permissions
         self._clock = clock
-        self._origin = origin
-        self._digest_key = digest_key
+        self._entries = Entries(origin, digest_key)
         self._deadline = deadline
         self._pip = pip
         self._lists = asyncio.Semaphore(LISTS)
         self._searches = asyncio.Semaphore(LISTS)
-        # Bounded, of facts and a revision alone, which never change: never of a subject.
-        self._told = lru_cache(REMEMBERED)(Told.of)
 
     async def require_ready(self) -> None:
         """Read all that a decision reads, about nobody; nothing is decided or recorded. `NotDecided`."""
-        with _undecided():
+        with _UNDECIDED:
             async with asyncio.timeout(self._deadline), _reading(self._pool) as connection:
                 (loaded,) = await self._fresh().load(lambda: nullcontext(connection), None, [NOBODY])
                 loaded.policy.decide(facts.derive(loaded.records, NOBODY, loaded.now).vector)
@@ -228,7 +180,7 @@ class Pdp:
 
     async def eligibility(self, people: Sequence[str]) -> list[Eligibility]:
         """What each of these people's standing requests would be answered. `NotDecided`; nothing is recorded."""
-        with _undecided():
+        with _UNDECIDED:
             # Long lists take few of the connections that decisions need.
             async with asyncio.timeout(self._deadline), self._lists, _reading(self._pool) as connection:
                 return await eligibility.of(connection, self._fresh(), people)
@@ -239,9 +191,12 @@ class Pdp:
             await self._pip.refresh(connection)
 
     async def search(self, asked: Search) -> Found:
-        """A page of what would be allowed. `NotAuthenticated`, `NotPermitted`, `NotDecided`; nothing is recorded."""
+        """A page of what would be allowed, recorded before it is told: who asked, and how many were found.
+
+        `NotAuthenticated`, `NotPermitted`, `NotDecided`, `NotRecorded`.
+        """
         deadline = asked.received + self._deadline
-        with _undecided():
+        with _UNDECIDED:
             async with asyncio.timeout_at(deadline), self._searches, _reading(self._pool) as connection:
                 for _ in range(TRIES):
                     pip = self._fresh()
@@ -251,6 +206,8 @@ class Pdp:
                         break
                 else:
                     raise NotDecided("the records kept changing while they were searched")
+        members = self._entries.searched(asked, page)
+        await self._committer.note("searched", pip.known.now()[0], members, deadline)
         _require_in_time(deadline)
         return page.found
 
@@ -281,7 +238,7 @@ class Pdp:
 
     async def _judge(self, asks: Sequence[Ask], permission: Permission, deadline: float) -> list[_Judged]:
         requests = [ask.request for ask in asks]
-        with _undecided():
+        with _UNDECIDED:
             for _ in range(TRIES):
                 loaded = await self._pip.load(lambda: _reading(self._pool, deadline), asks[0].key.id, requests)
                 try:
@@ -296,7 +253,7 @@ class Pdp:
         caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
         self._permissions.require(caller, permission)
         derived = facts.derive(loaded.records, ask.request, loaded.now)
-        return _Judged(ask, caller, loaded, derived, self._told(loaded.policy, tuple(map(derived.vector.get, FACTS))))
+        return _Judged(ask, caller, loaded, derived, loaded.policy.told(derived.vector))
 
     async def _still_stands(self, loaded: Loaded, deadline: float) -> bool:
         await self.refresh(deadline)
@@ -314,70 +271,26 @@ class Pdp:
         )
 
     def _prepared(self, judged: _Judged, answer: Answer) -> Prepared:
+        ask, loaded, caller = judged.ask, judged.loaded, judged.caller
         return Prepared(
             id=answer.id,
             type="decision",
             at=answer.at,
             written=answer.written,
-            parts=cut(self._members(judged, answer), PLACE),
-            seen=judged.loaded.seen,
-            keys=judged.loaded.keys,
+            parts=self._entries.parts(
+                (caller.id, caller.key_id),
+                ask.request,
+                ask.context,
+                ask.request_id,
+                loaded,
+                answer.told.logged,
+                answer.id,
+                answer.written,
+            ),
+            seen=loaded.seen,
+            keys=loaded.keys,
             until=min(judged.until, answer.at + LONGEST),
         )
-
-    def _members(self, judged: _Judged, answer: Answer) -> dict[str, Any]:
-        loaded, request = judged.loaded, judged.ask.request
-        return {
-            "v": VERSION,
-            "log": self._origin,
-            "type": "decision",
-            "id": answer.id,
-            "at": answer.written,
-            "salt": RANDOM.take(16).hex(),
-            "caller": {"id": judged.caller.id, "key": judged.caller.key_id},
-            "subject": self._subject(request, loaded),
-            "organization": loaded.organization_id,
-            "action": self._action(request, loaded),
-            "resource": self._resource(request, loaded),
-            "context": self._digest(judged.ask.context),
-            "request": judged.ask.request_id and self._digest(judged.ask.request_id),
-            **judged.told.logged,
-            "policy": {"revision": loaded.policy_revision, "sha256": loaded.policy.sha256},
-            "data_set": loaded.data_set,
-        }
-
-    def _subject(self, request: Request, loaded: Loaded) -> dict[str, Any]:
-        kind = request.subject_type if request.subject_type in {"person", "agent"} else "other"
-        if loaded.subject_id is None:
-            return {"type": kind, "digest": self._digest([request.subject_type, request.subject_id])}
-        person = loaded.records.person
-        return {"type": kind, "id": loaded.subject_id, "person": person and person.id}
-
-    def _action(self, request: Request, loaded: Loaded) -> dict[str, Any]:
-        grants, agent = loaded.records.grants, loaded.records.agent
-        capability, purpose = request.capability, request.purpose
-        is_known = any([capability in grant.capabilities for grant in grants]) or (agent and capability in agent.scopes)
-        return {
-            "name": self._known(request.action, request.action == "invoke"),
-            "capability": self._known(capability, is_known),
-            "purpose": self._known(purpose, any([purpose in grant.purposes for grant in grants])),
-        }
-
-    def _resource(self, request: Request, loaded: Loaded) -> dict[str, Any]:
-        version = request.version
-        return {
-            "type": self._known(request.resource_type, request.resource_type == "model"),
-            "id": self._known(request.model, loaded.model_known),
-            "version": self._known(version, version is not None and VERSION_NUMBER.fullmatch(version)),
-            "endpoint": loaded.endpoint_id,
-        }
-
-    def _known(self, text: str | None, is_known: object) -> str | dict[str, str] | None:
-        """A code that is on record as it is; any other text only as its digest: it may say something of a person."""
-        return text if text is None or is_known else {"digest": self._digest(text)}
-
-    def _digest(self, value: Any) -> str:
-        return hmac.digest(self._digest_key, orjson.dumps(value, option=orjson.OPT_SORT_KEYS), "sha256").hex()
 
 
 def _require_in_time(deadline: float) -> None:
@@ -386,18 +299,22 @@ def _require_in_time(deadline: float) -> None:
         raise NotRecorded("the deadline passed before the decision could be answered")
 
 
-@contextmanager
-def _undecided() -> Iterator[None]:
+class _Undecided:
     """Whatever goes wrong while something is evaluated: there is no answer."""
-    try:
-        yield
-    except GateError:
-        raise
-    except Exception as error:  # noqa: BLE001  whatever it was: there is no answer
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if not isinstance(error, Exception) or isinstance(error, GateError):
+            return
         # Where, never the message: it may hold what is on record about a person.
         where = "".join(traceback.format_tb(error.__traceback__))
-        logger.error("a request could not be evaluated: %s\n%s", type(error).__name__, where)  # noqa: TRY400
+        logger.error("a request could not be evaluated: %s\n%s", type(error).__name__, where)
         raise NotDecided("the request could not be evaluated") from None
+
+
+_UNDECIDED = _Undecided()
 
 
 @asynccontextmanager

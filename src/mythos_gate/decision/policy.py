@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import casbin
+import orjson
 from casbin.effect import Effector
 from casbin.persist import Adapter
 
+from mythos_gate.audit.entry import canonical
 from mythos_gate.decision.facts import Vector
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import FACTS, Outcome, Tier
@@ -83,6 +85,45 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What is the same for everybody whose facts are the same: the decision, and how it is told.
+
+    `logged`: members of the entry as JSON. `user` and `admin`: the reasons for everybody, and for those who may see
+    facts, rows and all codes.
+    """
+
+    decision: Decision
+    reason: Reason
+    outcome: str
+    logged: Mapping[str, str]
+    user: orjson.Fragment
+    admin: orjson.Fragment
+
+    @classmethod
+    def of(cls, decision: Decision, reason: Reason, facts: Vector) -> "Told":
+        outcome = "allow_break_glass" if decision.codes == (BROKEN_GLASS,) else decision.outcome.value.lower()
+        user = {"code": reason.subject_sees, "message": reason.message}
+        admin: dict[str, Any] = {
+            "primary": decision.primary,
+            "codes": decision.codes,
+            "cause": decision.cause,
+            "bypassed": decision.bypassed,
+            "rows": decision.rows,
+            "facts": facts,
+        }
+        logged = {name: admin[name] for name in ("facts", "rows", "cause", "bypassed")}
+        logged |= {"outcome": outcome, "reasons": decision.codes}
+        return cls(
+            decision,
+            reason,
+            outcome,
+            {name: canonical(value).decode() for name, value in logged.items()},
+            orjson.Fragment(orjson.dumps(user)),
+            orjson.Fragment(orjson.dumps(admin)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Hit:
     """A deny that counts, as it is reported."""
 
@@ -106,18 +147,28 @@ class Policy:
         self._by_when = {row.when: row for row in self.rows}
         self._order = {row.row: index for index, row in enumerate(self.rows)}
         self._enforcer = self._compile(files["model.conf"])
-        self._remembered = lru_cache(REMEMBERED)(lambda values: self._decide(dict(zip(FACTS, values, strict=True))))
+        self._remembered = lru_cache(REMEMBERED)(self._tell)
         self._probe()
 
     def decide(self, facts: Vector) -> Decision:
-        """Deny for every rule that matches, so that one answer tells the whole story.
+        """Deny for every rule that matches, so that one answer tells the whole story."""
+        return self.told(facts).decision
+
+    def told(self, facts: Vector) -> Told:
+        """The decision with how it is told.
 
         An answer follows from the vector and this revision alone, neither of which changes: it is remembered for the
         next subject with the same facts.
         """
-        if facts.keys() != FACTS.keys():
+        values = tuple(map(facts.get, FACTS))
+        if len(facts) != len(FACTS) or None in values:
             raise Invalid(f"the vector must name every fact: {', '.join(sorted(facts.keys() ^ FACTS.keys()))}")
-        return self._remembered(tuple(facts[fact] for fact in FACTS))
+        return self._remembered(values)
+
+    def _tell(self, values: tuple[str, ...]) -> Told:
+        facts = dict(zip(FACTS, values, strict=True))
+        decision = self._decide(facts)
+        return Told.of(decision, self.reasons[decision.primary], facts)
 
     def _decide(self, facts: Vector) -> Decision:
         for fact, value in facts.items():

@@ -42,6 +42,8 @@ class Loaded:
     organization_id: str | None
     endpoint_id: str | None
     model_known: bool
+    capabilities: frozenset[str]  # that the organization's grants for the model name
+    purposes: frozenset[str]
 
     @property
     def key_ends(self) -> datetime:
@@ -75,29 +77,47 @@ class Programme:
     def _is_stopped(self, model: str, organization: "Organization | None") -> bool:
         concerned = {EVERYTHING, model, self.record.models.get(model)}
         if organization is not None:
-            concerned |= organization.authorities.get(model, frozenset())
+            concerned |= organization.held.get(model, NOTHING).authorities
         return not self.record.stopped.isdisjoint(concerned)
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """An organization's grants for a model, whose they are, and what they name."""
+
+    grants: tuple[facts.Grant, ...] = ()
+    authorities: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, found: Sequence[fill.GrantFor]) -> "Held":
+        grants = tuple(each.grant for each in found)
+        return cls(
+            grants,
+            frozenset(each.authority for each in found),
+            frozenset[str]().union(*(grant.capabilities for grant in grants)),
+            frozenset[str]().union(*(grant.purposes for grant in grants)),
+        )
+
+
+NOTHING = Held()
+
+
+@dataclass(frozen=True, slots=True)
 class Organization:
-    """An organization with its grants, and the authorities whose they are, by model, and its break-glasses."""
+    """An organization with what it holds, by model, and its break-glasses."""
 
     record: facts.Organization
-    grants: Mapping[str, tuple[facts.Grant, ...]]
-    authorities: Mapping[str, frozenset[str]]
+    held: Mapping[str, Held]
     break_glasses: Mapping[str, facts.BreakGlass]
 
     @classmethod
     def of(cls, found: fill.Organization) -> "Organization":
         models = {each.model for each in found.grants}
         glasses = {name: each.break_glass for each in found.break_glasses for name in (each.id, each.name)}
-        return cls(
-            found.record,
-            {model: tuple(each.grant for each in found.grants if each.model == model) for model in models},
-            {model: frozenset(each.authority for each in found.grants if each.model == model) for model in models},
-            glasses,
-        )
+        held = {model: Held.of([each for each in found.grants if each.model == model]) for model in models}
+        return cls(found.record, held, glasses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +203,12 @@ class Pip:
             endpoint_id, endpoint = self._endpoint(request, organization, keys)
         except _Absent:
             return None
-        earliest, latest = self.known.now()
-        wall = self._wall_clock()
-        # How far the database's clock is outside of the time in which it was read by this process's.
-        skew = max(wall - latest, earliest - wall, NONE)
+        now, skew = self._time()
+        held = organization.held.get(request.asked_model, NOTHING) if organization else NOTHING
         glass = organization.break_glasses.get(request.break_glass) if organization and request.break_glass else None
         return Loaded(
             seen=self.known.seen,
-            now=earliest,
+            now=now,
             keys=frozenset(keys),
             stored_key=stored,
             records=facts.Records(
@@ -198,7 +216,7 @@ class Pip:
                 organization=organization.record if organization else None,
                 person=person.record if person else None,
                 agent=agent.record if agent else None,
-                grants=organization.grants.get(request.asked_model, ()) if organization else (),
+                grants=held.grants,
                 endpoint=endpoint.record if endpoint else None,
                 break_glass=glass,
                 jurisdictions=programme.jurisdictions,
@@ -210,7 +228,15 @@ class Pip:
             organization_id=organization.record.id if organization else None,
             endpoint_id=endpoint_id,
             model_known=request.asked_model in programme.record.models,
+            capabilities=held.capabilities,
+            purposes=held.purposes,
         )
+
+    def _time(self) -> tuple[datetime, timedelta]:
+        """Now, and how far the database's clock is outside of the time in which it was read by this process's."""
+        earliest, latest = self.known.now()
+        wall = self._wall_clock()
+        return earliest, max(wall - latest, earliest - wall, NONE)
 
     async def read(self, connection: Connection, key_ids: Sequence[str], requests: Sequence[Request]) -> list[str]:
         """Read all that the requests depend on, in one statement. Of the ids of keys those that nobody has."""

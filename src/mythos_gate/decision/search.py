@@ -1,7 +1,8 @@
 """Search: which subjects, resources or actions would be allowed (AuthZEN 1.0, section 8).
 
 A candidate is found if an evaluation of the same question would allow it: the same records, facts and policy answer,
-in one snapshot a page. Who would still have to claim a free seat is found; nothing is claimed and nothing recorded.
+in one snapshot a page. Who would still have to claim a free seat is found; nothing is claimed. Of each page one entry
+is recorded: a search tells who may do what.
 """
 
 import asyncio
@@ -88,9 +89,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was found, the snapshot in which it was, and the keys that it rests on."""
+    """What was found, for whom, the snapshot in which it was, and the keys that it rests on."""
 
     found: Found
+    caller: api_keys.Caller
     seen: Seen
     until: datetime  # when time alone may change an answer
     keys: frozenset[str]
@@ -155,7 +157,7 @@ async def page(connection: Connection, pip: Pip, permissions: Permissions, searc
         permissions.require(caller, Permission.EVALUATE)
         source = Source(connection, pip, opening, set(opening.keys), opening.key_ends)
         found = await _page(source, search)
-    return Page(found, pip.known.seen, source.until, frozenset(source.keys))
+    return Page(found, caller, pip.known.seen, source.until, frozenset(source.keys))
 
 
 async def _page(source: Source, search: Search) -> Found:
