@@ -272,12 +272,25 @@ class _Verification:
         self._roots = roots.finish(right)
         if head is not None:
             self._judge(head)
+        self._check_anchors(account)
 
-    def _left_and_right(self) -> tuple[_Roots, list[tuple[Node, bytes]]]:
+    def _check_anchors(self, account: Account) -> None:
+        """What the log says of its own earlier heads."""
+        anchors = [each for each in account.anchors if each.size >= self._manifest.start]
+        roots, _ = self._left_and_right(each.size for each in anchors)
+        roots.append(cells(account.leaves))
+        for anchor in anchors:
+            if roots.found[anchor.size] != anchor.root:
+                what = f"is an anchor of another tree of {anchor.size} entries: what it covers was changed since"
+                account.find("anchor", anchor.place, what)
+        if anchors:
+            self._report.checked.append(f"{len(anchors)} anchors: each names the tree that there was")
+
+    def _left_and_right(self, more: Iterable[int] = ()) -> tuple[_Roots, list[tuple[Node, bytes]]]:
         """The tree left of the range, to which leaves are appended, and what follows right of it."""
         start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
         left, right = merkle.range_nodes(start, end, size)
-        sizes = [each for each in (*self._heads, *self._old_size()) if start <= each <= end]
+        sizes = [each for each in (*self._heads, *self._old_size(), *more) if start <= each <= end]
         try:
             hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
             frontier = Frontier.of(start, hashes[: len(left)])
