@@ -31,7 +31,6 @@ from mythos_gate.registry import log_keys
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings
 from mythos_gate.terminal import LOCAL, Key, progress_bar, told, with_registry
-from mythos_gate.terms import Outcome
 
 app = typer.Typer(no_args_is_help=True, help="The log: its tree, keys and proofs.")
 MANY = 20_000  # entries for which further processes are worth their start
@@ -101,7 +100,7 @@ def export_log(  # noqa: PLR0917  one option each
     type_: Annotated[str | None, typer.Option("--type", help="of entries; a filter")] = None,
     organization: Annotated[str | None, typer.Option(help="the gate's id; a filter")] = None,
     subject: Annotated[str | None, typer.Option(help="the gate's id, or a digest; a filter")] = None,
-    decision: Annotated[Outcome | None, typer.Option(help="a filter")] = None,
+    decision: Annotated[str | None, typer.Option(help="allow, allow_break_glass, deny or hold; a filter")] = None,
     reason: Annotated[str | None, typer.Option(help="a code; a filter")] = None,
     caller: Annotated[str | None, typer.Option(help="who asked, or changed something; a filter")] = None,
 ) -> None:

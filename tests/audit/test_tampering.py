@@ -89,7 +89,8 @@ class Administrator:
 
     def chain_anew(self, place):
         """Whatever names the entry, or follows in its writer, is made to fit."""
-        last, known = {}, {}
+        last: dict[str, tuple[int, str]] = {}
+        known: dict[tuple[str, int], str] = {}
         for at, (_, _, body) in enumerate(self.entries()):
             members = json.loads(body)
             n, leaf = last.get(members["writer"], (0, None))
@@ -99,7 +100,7 @@ class Administrator:
             if at >= place and fitting != members:
                 self.write(at, fitting)
             leaf = leaf_hash(entry.canonical(fitting)).hex()
-            last[members["writer"]] = known[members["writer"], n + 1] = (n + 1, leaf)
+            last[members["writer"]] = n + 1, leaf
             known[members["writer"], n + 1] = leaf
 
     def rewrite_tree(self):
@@ -133,9 +134,8 @@ class Auditor:
         self.service, self.folder = service, folder
         self.old = old
         self.first, self.size, self.last = sizes  # of three checkpoints, the second is the old one
-        settings = service.gate.settings
-        [self.key] = sequencing._signers(settings).values()
-        self.trust = Trust([self.key.verifier], [sequencing.receipt_signer(settings).verifier])
+        [self.key] = sequencing._signers(service.gate.settings).values()
+        self.trust = Trust([self.key.verifier], [service.gate.receipts.verifier])
 
     async def export(self, **wanted):
         answer = await self.service.post("/v1/log/exports", Role.AUDITOR, json=wanted)
@@ -296,7 +296,8 @@ async def test_removed_before_it_was_sequenced_an_entry_is_missed_by_nobody_but_
     service = auditor.service
     decision = (await service.ask(question("acme/us"))).json()["context"]["id"]
     body = service.sql("SELECT body FROM log_entries WHERE id = %s", decision)[0][0]
-    signer = sequencing.receipt_signer(service.gate.settings)
+    signer = service.gate.receipts
+    assert signer is not None
     promised = Receipt(
         signer.name.removesuffix("/receipt"), decision, leaf_hash(body), service.now - timedelta(minutes=2)
     )

@@ -15,7 +15,6 @@ from mythos_gate.audit import exporting
 from mythos_gate.audit.exporting import Export
 from mythos_gate.audit.reading import Filters
 from mythos_gate.errors import Misconfigured
-from mythos_gate.terms import Outcome
 
 router = APIRouter(prefix="/v1/log", tags=["log"])
 ZIP = "application/zip"
@@ -31,7 +30,7 @@ class Narrowed(BaseModel):
     until: Instant | None = None
     organization: Text | None = None
     subject: Text | None = None
-    decision: Outcome | None = None
+    decision: Literal["allow", "allow_break_glass", "deny", "hold"] | None = None
     reason: Annotated[str, StringConstraints(max_length=64, pattern="^[A-Z_]+$")] | None = None
     caller: Text | None = None
 

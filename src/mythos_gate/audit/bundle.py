@@ -170,6 +170,7 @@ class Archive:
         assert self._open is not None
         name, member = self._open
         member.close()
+        self._open = None
         self.files[name] = Member(self._size, self._digest.hexdigest())
 
     def add(self, name: str, data: bytes) -> None:
@@ -179,6 +180,12 @@ class Archive:
 
     def finish(self, manifest: bytes) -> None:
         self.add(MANIFEST, manifest)
+        self._zip.close()
+
+    def abandon(self) -> None:
+        """Let go of what was begun, once nobody takes any more of it."""
+        if self._open is not None:
+            self._open[1].close()
         self._zip.close()
 
     def take(self) -> bytes:

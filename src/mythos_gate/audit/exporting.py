@@ -164,10 +164,13 @@ class Export:
     async def pieces(self, export: str, by: str, at: datetime) -> AsyncIterator[bytes]:
         """`export` is its id in the log, `by` who wanted it and `at` when. `Conflict` if the tree has holes."""
         archive = Archive(at)
-        async for _ in self._filled(archive):
+        try:
+            async for _ in self._filled(archive):
+                yield archive.take()
+            archive.finish(bundle.signed(await self._manifest(archive, export, by, at), self._signer))
             yield archive.take()
-        archive.finish(bundle.signed(await self._manifest(archive, export, by, at), self._signer))
-        yield archive.take()
+        finally:
+            archive.abandon()
 
     async def _filled(self, archive: Archive) -> AsyncIterator[None]:
         plan = self._plan

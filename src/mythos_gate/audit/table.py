@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-# Column -> where its value stands in a body. What stands nowhere here is in `details`.
+# Column -> where its value stands in a body, or else. What stands nowhere here is in `details`.
 COLUMNS: dict[str, tuple[str, ...]] = {
     "id": ("id",),
     "at": ("at",),
@@ -18,32 +18,33 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "writer": ("writer",),
     "n": ("n",),
     "actor": ("actor",),
-    "caller": ("caller", "id"),
-    "key": ("caller", "key"),
-    "subject_type": ("subject", "type"),
-    "subject": ("subject", "id"),
-    "subject_digest": ("subject", "digest"),
-    "person": ("subject", "person"),
+    "caller": ("caller.id",),
+    "key": ("caller.key", "key"),
+    "subject_type": ("subject.type",),
+    "subject": ("subject.id", "agent"),
+    "subject_digest": ("subject.digest",),
+    "person": ("subject.person", "person"),
     "organization": ("organization",),
-    "action": ("action", "name"),
-    "capability": ("action", "capability"),
-    "purpose": ("action", "purpose"),
-    "model": ("resource", "id"),
-    "version": ("resource", "version"),
-    "endpoint": ("resource", "endpoint"),
+    "action": ("action.name",),
+    "capability": ("action.capability",),
+    "purpose": ("action.purpose",),
+    "model": ("resource.id", "model"),
+    "version": ("resource.version",),
+    "endpoint": ("resource.endpoint", "endpoint"),
     "outcome": ("outcome",),
     "reasons": ("reasons",),
     "cause": ("cause",),
     "bypassed": ("bypassed",),
     "rows": ("rows",),
-    "policy_revision": ("policy", "revision"),
-    "policy_sha256": ("policy", "sha256"),
+    "policy_revision": ("policy.revision",),
+    "policy_sha256": ("policy.sha256", "sha256"),
     "data_set": ("data_set",),
 }
 NUMBERS = frozenset({"index", "n", "policy_revision"})
+LISTS = frozenset({"reasons", "cause", "bypassed", "rows"})  # of codes; of an import `rows` is how many it had
 NAMES = ("index", *COLUMNS, "leaf", "details")
 # Told elsewhere in the row, or of no use in a table.
-LEFT_OUT = frozenset({"v", "log", "salt", "prev", *(path[0] for path in COLUMNS.values())}) - {"resource"}
+LEFT_OUT = {"v", "log", "salt", "prev", *(path.partition(".")[0] for paths in COLUMNS.values() for path in paths)}
 # OWASP, CSV Injection: a cell that begins so is a formula to a spreadsheet.
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
             "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
@@ -53,16 +54,21 @@ Value = str | int | None
 
 def row(index: int, leaf: bytes, body: bytes) -> dict[str, Value]:
     members = orjson.loads(body)
-    found = {name: _flat(_at(members, path)) for name, path in COLUMNS.items()}
-    rest = {name: value for name, value in members.items() if name not in LEFT_OUT and name != "resource"}
+    counts = {name: members.pop(name) for name in LISTS & members.keys() if not isinstance(members[name], list)}
+    found = {name: _first(members, paths) for name, paths in COLUMNS.items()}
+    rest = {name: value for name, value in members.items() if name not in LEFT_OUT} | counts
     details = orjson.dumps(rest).decode() if rest else None
     return {"index": index, **found, "leaf": leaf.hex(), "details": details}
 
 
-def _at(members: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        members = members.get(name) if isinstance(members, dict) else None
-    return members
+def _first(members: dict[str, Any], paths: Sequence[str]) -> Value:
+    for path in paths:
+        value: Any = members
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            return _flat(value)
+    return None
 
 
 def _flat(value: Any) -> Value:

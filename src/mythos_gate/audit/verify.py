@@ -210,7 +210,7 @@ class _Verification:
         return head
 
     def _check_witnesses(self, cosigned: Mapping[str, int]) -> None:
-        if not self._trust.witnesses:
+        if not self._trust.witnesses and not self._trust.quorum:
             self._report.unchecked.append("witnesses: none was given")
             return
         saw = [f"{name} at {told(at * MICROSECONDS)}" for name, at in sorted(cosigned.items())]

@@ -1,0 +1,575 @@
+"""A bundle that is wrong in one place is never verified, and the place is named."""
+
+import json
+import random
+import zipfile
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from mythos_gate.audit import bundle, checkpoint, entry, merkle, note, receipt
+from mythos_gate.audit.bundle import Bundle, Unreadable
+from mythos_gate.audit.checkpoint import Checkpoint
+from mythos_gate.audit.entry import leaf_hash, timestamp
+from mythos_gate.audit.merkle import Frontier
+from mythos_gate.audit.note import BadNote, Kind, SignerKey, VerifierKey
+from mythos_gate.audit.receipt import Receipt
+from mythos_gate.audit.verify import Held, Trust, verify
+from tests.audit.bundles import KEY, NOON, ONE, ORIGIN, POLICY, RECEIPTS, TRUST, TWO, files_of, usual, written
+
+STOLEN = SignerKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"s" * 32))
+WITNESSES = {name: Ed25519PrivateKey.from_private_bytes(name.encode() * 16) for name in ("w1", "w2")}
+WITNESS_KEYS = [
+    VerifierKey(name, key.public_key().public_bytes_raw(), Kind.COSIGNATURE) for name, key in WITNESSES.items()
+]
+
+NOTHING = Held()
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Write a bundle, with its files spoilt, and verify it."""
+
+    def run(
+        log, spoil=None, trust=TRUST, held=NOTHING, heads=(), signer=RECEIPTS, start=0, end=None, size=None, **options
+    ):
+        files = files_of(log, start, end, size, heads)
+        if spoil is not None:
+            spoil(files)
+        path = written(tmp_path / "bundle.zip", files, log, start, end, size, signer)
+        return verify(Bundle(path), trust, held, **options)
+
+    return run
+
+
+def lines(files, name=bundle.RECORDS):
+    return files[name].split(b"\n")[:-1]
+
+
+def put(files, changed, name=bundle.RECORDS):
+    files[name] = b"".join(line + b"\n" for line in changed)
+
+
+def places(report):
+    return sorted({finding.place for finding in report.findings if finding.place is not None})
+
+
+def told(report):
+    return " | ".join(finding.what for finding in report.findings)
+
+
+# --- what is sound -----------------------------------------------------------------------------------------------
+
+
+def test_a_whole_log_is_verified(check):
+    report = check(usual(), heads=[3, 9, 20])
+    assert (report.findings, report.denied, report.exit_code) == ([], [], 0)
+    assert "leaves 0 to 32 of 33: each is what was signed, in its place, and none is left out" in report.checked
+    assert "4 signed heads fit the entries" in report.checked
+
+
+def test_every_range_of_every_size_is_verified_and_shows_no_less_than_it_says(check):
+    log = usual(6)
+    for size in range(1, len(log.bodies) + 1):
+        for start in range(size):
+            for end in range(start + 1, size + 1):
+                report = check(log, start=start, end=end, size=size)
+                assert (report.exit_code, report.findings) == (0, []), (start, end, size)
+
+
+def test_a_folder_is_read_like_the_zip_that_it_came_from(tmp_path):
+    log = usual()
+    zipfile.ZipFile(written(tmp_path / "one.zip", files_of(log), log)).extractall(tmp_path / "folder")
+    assert verify(Bundle(tmp_path / "folder"), TRUST).exit_code == 0
+
+
+def test_processes_may_share_the_work(check, monkeypatch):
+    monkeypatch.setattr("mythos_gate.audit.verify.BLOCK", 700)
+    asked = []
+
+    def mapping(work, pieces):
+        for piece in pieces:
+            asked.append(piece)
+            yield work(piece)
+
+    log = usual()
+    assert check(log, mapping=mapping).exit_code == 0
+    assert [line for piece in asked for line in piece] == log.bodies
+    assert len(asked) > 5
+
+
+# --- what was spoilt in the bundle -------------------------------------------------------------------------------
+
+
+def edited(files):
+    changed = lines(files)
+    changed[7] = changed[7].replace(b'"deny"', b'"hold"')
+    put(files, changed)
+
+
+def swapped(files):
+    changed = lines(files)
+    changed[7], changed[8] = changed[8], changed[7]
+    put(files, changed)
+
+
+def removed(files):
+    put(files, lines(files)[:7] + lines(files)[8:])
+
+
+def emptied(files):
+    put(files, [*lines(files)[:7], b"", *lines(files)[8:]])
+
+
+def doubled(files):
+    put(files, [*lines(files)[:8], lines(files)[7], *lines(files)[8:]])
+
+
+def other_leaves(files):
+    files[bundle.LEAVES] = files[bundle.LEAVES][:224] + bytes(32) + files[bundle.LEAVES][256:]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "place", "what"),
+    [
+        (edited, 7, "is not the entry that was signed"),
+        (swapped, 7, "is not the entry that was signed"),
+        (emptied, 7, "is not there: its entry was removed"),
+        (other_leaves, 7, "leaves.bin is not of these entries"),
+    ],
+)
+def test_the_first_bad_leaf_is_named(check, spoil, place, what):
+    report = check(usual(), spoil)
+    assert report.exit_code == 1
+    assert report.first.place == place
+    assert what in told(report)
+
+
+@pytest.mark.parametrize("spoil", [removed, doubled])
+def test_one_line_more_or_less_is_no_bundle_of_that_range(check, spoil):
+    report = check(usual(), spoil)
+    assert "lines for leaves 0 to 33" in told(report)
+
+
+def test_entries_that_may_be_gone_are_missed_by_nobody_and_the_tree_still_stands(check):
+    report = check(usual(), emptied, pruned=8)
+    assert (report.findings, report.exit_code) == ([], 0)
+    assert "entries that are no longer kept (1)" in report.unchecked
+    assert check(usual(), emptied, pruned=7).exit_code == 1
+
+
+def test_where_entries_and_leaf_hashes_were_changed_together_the_heads_bracket_it(check):
+    def both(files):
+        edited(files)
+        changed = [leaf_hash(line) for line in lines(files)]
+        files[bundle.LEAVES] = b"".join(changed)
+
+    report = check(usual(), both, heads=[3, 6, 12, 20])
+    assert (report.first.place, report.first.end) == (6, 12)
+    assert "the entries lead to another root" in report.first.what
+    # And of a part, whose chains are not looked at before it.
+    report = check(usual(), lambda files: both_at(files, 2), heads=[6, 12, 20], start=5)
+    assert (report.first.place, report.first.end) == (6, 12)
+
+
+def both_at(files, at):
+    changed = lines(files)
+    changed[at] = changed[at].replace(b'"deny"', b'"hold"')
+    put(files, changed)
+    files[bundle.LEAVES] = b"".join(map(leaf_hash, changed))
+
+
+def test_what_is_beside_a_part_must_fit_too(check):
+    def spoil(files):
+        changed = lines(files, bundle.SUBTREES)
+        changed[-1] = note.base64(bytes(32)).encode()
+        put(files, changed, bundle.SUBTREES)
+
+    assert check(usual(), spoil, start=5, end=9).exit_code == 1
+    with pytest.raises(Unreadable):
+        check(usual(), lambda files: files.update({bundle.SUBTREES: b""}), start=5, end=9)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda files: files.update({bundle.CHECKPOINT: usual().signed(33, STOLEN)}), "not signed by a known key"),
+        (lambda files: files.update({bundle.CHECKPOINT: b"x"}), "the checkpoint: "),
+        (lambda files: files.update({bundle.CHECKPOINT: other_size(files)}), "of size 9, the manifest of 33"),
+        (lambda files: files.update({bundle.CHECKPOINTS: heads(other_root(9))}), "another tree of size 9"),
+        (lambda files: files.update({bundle.CHECKPOINTS: heads(other_root(33))}), "signed two trees of size 33"),
+        (lambda files: files.update({bundle.CHECKPOINTS: b"{}\n"}), "one of checkpoints.ndjson"),
+    ],
+)
+def test_heads_are_the_logs_own_and_of_one_tree(check, spoil, what):
+    report = check(usual(), spoil)
+    assert report.exit_code == 1
+    assert what in told(report)
+
+
+def other_size(_):
+    return checkpoint.signed(Checkpoint(ORIGIN, 9, bytes(32)), [KEY])
+
+
+def other_root(size):
+    return checkpoint.signed(Checkpoint(ORIGIN, size, bytes(32)), [KEY])
+
+
+def heads(*notes):
+    return bundle.checkpoint_lines(notes)
+
+
+def test_a_manifest_that_others_signed_is_told_and_one_that_nobody_can_check_too(check):
+    assert "the manifest is not signed" in told(check(usual(), signer=SignerKey("x", STOLEN.private)))
+    report = check(usual(), trust=Trust([KEY.verifier]))
+    assert report.exit_code == 0
+    assert "who made the bundle: no key of receipts was given" in report.unchecked
+
+
+def test_files_are_those_that_the_manifest_names(tmp_path):
+    log = usual()
+    zipfile.ZipFile(written(tmp_path / "one.zip", files_of(log) | {"records.csv": b"a"}, log)).extractall(
+        tmp_path / "x"
+    )
+    (tmp_path / "x" / "records.csv").write_bytes(b"b")
+    (tmp_path / "x" / "more").write_bytes(b"b")
+    report = verify(Bundle(tmp_path / "x"), TRUST)
+    assert told(report) == "records.csv is not the file that the manifest names: it was damaged or exchanged"
+    assert "files that the manifest does not name: more" in report.unchecked
+
+
+def test_what_is_no_bundle_cannot_be_read(tmp_path):
+    log = usual()
+    whole = written(tmp_path / "one.zip", files_of(log), log).read_bytes()
+    for cut in (0, 10, len(whole) // 2, len(whole) - 30):
+        (tmp_path / "cut.zip").write_bytes(whole[:cut])
+        with pytest.raises(Unreadable):
+            verify(Bundle(tmp_path / "cut.zip"), TRUST)
+    with pytest.raises(Unreadable):
+        Bundle(tmp_path)
+    for name in (bundle.RECORDS, bundle.CHECKPOINT, bundle.SUBTREES, bundle.LEAVES, bundle.CHECKPOINTS):
+        files = files_of(log)
+        del files[name]
+        with pytest.raises(Unreadable):
+            verify(Bundle(written(tmp_path / "less.zip", files, log)), TRUST)
+
+
+def test_no_bit_can_be_flipped(tmp_path):
+    """Of any file that is not for the eye; and the manifest's signature is one of them."""
+    log = usual()
+    zipfile.ZipFile(written(tmp_path / "one.zip", files_of(log, 5, 21, heads=[9]), log, 5, 21)).extractall(
+        tmp_path / "x"
+    )
+    chosen = random.Random(7)
+    for path in sorted((tmp_path / "x").iterdir()):
+        data = path.read_bytes()
+        for _ in range(60):
+            at = chosen.randrange(len(data))
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << chosen.randrange(8)]) + data[at + 1 :])
+            try:
+                code = verify(Bundle(tmp_path / "x"), TRUST).exit_code
+            except Unreadable:
+                code = 2
+            assert code, (path.name, at)
+        path.write_bytes(data)
+
+
+# --- what the log itself says wrongly ----------------------------------------------------------------------------
+
+
+def wrong(*steps):
+    log = usual(4)
+    for step in steps:
+        step(log)
+    return log
+
+
+def number(by):
+    def step(log):
+        n, leaf = log.writers[TWO]
+        log.writers[TWO] = n + by, leaf
+        log.decide(TWO)
+
+    return step
+
+
+def another_leaf(log):
+    log.writers[TWO] = log.writers[TWO][0], bytes(32)
+    log.decide(TWO)
+
+
+def raw(body):
+    return lambda log: log.put(body)
+
+
+def canonical(**members):
+    def step(log):
+        made = json.loads(log.bodies[-1])
+        log.put(entry.canonical({name: value for name, value in (made | members).items() if value != "gone"}))
+
+    return step
+
+
+def late(by):
+    def step(log):
+        log.at += by
+        log.decide(TWO)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("step", "place", "what"),
+    [
+        (number(1), 9, f"is entry 5 of {TWO}, after entry 3"),
+        (number(-1), 9, f"is entry 3 of {TWO}, after entry 3"),
+        (another_leaf, 7, "is not what leaf 9, the next entry of pdp-2222222222222222, says it was"),
+        (lambda log: log.decide("pdp-3333333333333333"), 9, "is the first entry of pdp-3333333333333333 and no opening"),
+        (lambda log: log.decide(TWO, sha256="00" * 32), 9, "rests on a policy that was never activated before"),
+        (lambda log: log.decide(TWO, id=json.loads(log.bodies[6])["id"]), 9, "has the id of an entry before"),
+        (lambda log: log.decide(TWO, at=timestamp(NOON - timedelta(hours=1))), 9, "it is back-dated"),
+        (late(timedelta(hours=-1)), 9, "it is back-dated"),
+        (lambda log: log.decide(TWO, at=timestamp(NOON + timedelta(hours=9))), 9, "but its id was made 32390 s apart"),
+        (lambda log: log.open(TWO, ONE), 9, "is an opening in the middle of a session"),
+        (lambda log: log.add("session_opened", "pdp-3333333333333333"), 9, "without what an opening says"),
+        (raw(b'{"b":1,"a":2}'), 9, "written in one way only"),
+        (raw(b'{"a":1.5}'), 9, "a log entry cannot hold 1.5"),
+        (raw(b'{"A":1}'), 9, "a log entry has no member 'A'"),
+        (raw(b"[]"), 9, "a log entry is an object"),
+        (raw(b"{"), 9, ""),
+        (canonical(log="other.example/log"), 9, "is of another log"),
+        (canonical(v=2), 9, "is of version 2"),
+        (canonical(salt="gone"), 9, "lacks 'salt'"),
+        (canonical(n=0), 9, "has no type or number"),
+        (canonical(at="2026-03-01T12:00:00Z"), 9, "has a time, id, writer, salt or prev that is not written"),
+        (canonical(at="2026-02-30T12:00:00.000000Z"), 9, ""),
+        (lambda log: log.add("decision", TWO, policy={"sha256": POLICY}), 9, "is a decision without action, bypassed"),
+    ],
+)  # fmt: skip
+def test_what_entries_say_of_each_other_holds(check, step, place, what):
+    report = check(wrong(step))
+    assert report.exit_code == 1
+    assert places(report) == [place], told(report)
+    assert what in told(report)
+
+
+def test_a_clock_that_was_set_back_a_little_is_told_and_no_finding(check):
+    log = usual(4)
+    log.at -= timedelta(seconds=30)
+    log.add("person_suspended", "registry", actor="a", person="per_1", before="active", after="suspended")
+    report = check(log)
+    assert report.exit_code == 0
+    assert any("a clock that was set back (1)" in each for each in report.unchecked)
+    assert check(log, tolerance=timedelta(seconds=5)).exit_code == 1
+
+
+def opened(log, **members):
+    known = {"confirmed": None, "unknown": []} | members
+    return log.add("session_opened", "pdp-3333333333333333", **known)
+
+
+def batch(log, first, last, leaf):
+    return {"unknown": [{"writer": TWO, "from": first, "to": last, "leaf": leaf.hex()}]}
+
+
+@pytest.mark.parametrize(
+    ("members", "what"),
+    [
+        (lambda log: batch(log, 4, 6, bytes(32)), ""),
+        (lambda log: batch(log, 2, 3, log.leaf(7)), ""),
+        (lambda log: batch(log, 2, 3, bytes(32)), "of which only some are there"),
+        (lambda log: batch(log, 2, 4, log.leaf(7)), "of which only some are there"),
+        (lambda log: batch(log, 1, 2, log.leaf(7)), "of which only some are there"),
+        (lambda log: {"confirmed": {"writer": TWO, "n": 3, "leaf": log.leaf(7).hex()}}, ""),
+        (lambda log: {"confirmed": {"writer": TWO, "n": 3, "leaf": log.leaf(6).hex()}}, "is not the entry 3 of"),
+        (lambda log: {"confirmed": {"writer": TWO, "n": 4, "leaf": log.leaf(7).hex()}}, "it was removed"),
+        (lambda log: {"confirmed": {"writer": "pdp-4444444444444444", "n": 1, "leaf": "00" * 32}}, "it was removed"),
+    ],
+)
+def test_openings_are_held_to_the_log(check, members, what):
+    log = usual(4)
+    opened(log, **members(log))
+    report = check(log)
+    assert bool(report.findings) == bool(what)
+    assert what in told(report)
+
+
+def test_of_a_part_what_came_before_is_told_to_be_unknown(check):
+    report = check(usual(), start=5)
+    assert report.exit_code == 0
+    assert [each for each in report.unchecked if "before" in each] == [
+        "policies of decisions, which were activated before the bundle begins (17)",
+        "what came before the first entry of a writer in the bundle (2)",
+        "whether the log was rewritten before: no older checkpoint was given",
+    ]
+
+
+# --- what the auditor holds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 9, 33])
+def test_an_older_checkpoint_is_continued(check, size):
+    log = usual()
+    report = check(log, held=Held(log.signed(size)))
+    assert f"the log continues your checkpoint of {size} entries" in report.checked
+    assert report.exit_code == 0
+
+
+def test_an_older_checkpoint_that_is_not_continued_brackets_the_change(check):
+    log, before = usual(), usual()  # other salts: nothing of them is the same
+    report = check(log, held=Held(before.signed(9)), heads=[4])
+    assert (report.first.place, report.first.end) == (4, 9)
+    assert "your checkpoint of 9" in report.first.what
+    report = check(log, held=Held(before.signed(33)))
+    assert "another tree of size 33 than your checkpoint" in told(report)
+
+
+def test_an_older_checkpoint_that_the_bundle_does_not_reach_needs_a_proof(check):
+    log = usual()
+    held = Held(log.signed(5))
+    assert check(log, held=held, start=9).exit_code == 2
+    tiles = {0: b"".join(map(leaf_hash, log.bodies))}
+    hashes = merkle.proof(merkle.consistency_nodes(5, 33), {merkle.Tile(0, 0): tiles[0]})
+    proof: dict[str, Any] = {"old": 5, "new": 33, "hashes": [note.base64(each) for each in hashes]}
+    assert check(log, held=Held(log.signed(5), proof), start=9).exit_code == 0
+    assert check(log, held=Held(usual().signed(5), proof), start=9).exit_code == 1
+    assert check(log, held=Held(log.signed(5), {"hashes": proof["hashes"][1:]}), start=9).exit_code == 1
+    assert check(log, held=Held(log.signed(5), {}), start=9).exit_code == 1
+
+
+def test_a_checkpoint_of_more_entries_than_the_bundle_says_that_the_log_was_cut_off(check):
+    log = usual()
+    report = check(log, held=Held(log.signed(33)), size=20)
+    assert "your checkpoint has 33 entries, the bundle's 20" in report.first.what
+
+
+@pytest.mark.parametrize("given", [b"", b"x", usual().signed(9, STOLEN)])
+def test_an_older_checkpoint_that_the_log_did_not_sign_cannot_be_compared(check, given):
+    report = check(usual(), held=Held(given))
+    assert (report.exit_code, len(report.denied)) == (2, 1)
+
+
+def cosigned(log, size, at, names=("w1", "w2")):
+    given = log.signed(size)
+    return checkpoint.with_signatures(given, [checkpoint.cosign(given, name, WITNESSES[name], at) for name in names])
+
+
+@pytest.mark.parametrize(("names", "quorum", "code"), [(("w1", "w2"), 2, 0), (("w1",), 2, 1), ((), 1, 1), ((), 0, 0)])
+def test_as_many_witnesses_as_are_required_cosigned(check, names, quorum, code):
+    log = usual()
+    given = cosigned(log, 33, int(log.at.timestamp()), names)
+    trust = Trust(TRUST.keys, TRUST.receipt_keys, WITNESS_KEYS, quorum)
+    report = check(log, lambda files: files.update({bundle.CHECKPOINT: given}), trust)
+    assert report.exit_code == code
+    with pytest.raises(BadNote):
+        Trust(TRUST.keys, (), [VerifierKey("w3", KEY.verifier.public, Kind.COSIGNATURE)])
+
+
+@pytest.mark.parametrize(("minutes", "place"), [(0, None), (20, 9), (-20, 0)])
+def test_witnesses_date_what_they_saw(check, minutes, place):
+    """Later than it was there: what follows is back-dated. Before: what it saw is post-dated."""
+    log = usual()
+    at = int((log.at + timedelta(minutes=minutes)).timestamp())
+    trust = Trust(TRUST.keys, TRUST.receipt_keys, WITNESS_KEYS)
+    report = check(log, lambda files: files.update({bundle.CHECKPOINTS: heads(cosigned(log, 9, at))}), trust)
+    assert (report.first and report.first.place) == place
+    assert report.exit_code == (place is not None)
+
+
+def promised(log, leaf=None, ago=timedelta(hours=1), signer=RECEIPTS, identifier=None):
+    members = json.loads(log.bodies[7])
+    made = Receipt(ORIGIN, identifier or members["id"], leaf or log.leaf(7), log.at + timedelta(hours=1) - ago)
+    return receipt.signed(made, signer)
+
+
+ELSEWHERE = "018f0000-0000-7000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("told_as", "code", "what"),
+    [
+        ({}, 0, ""),
+        ({"leaf": bytes(32)}, 1, "is not the entry that the receipt of"),
+        (
+            {"identifier": ELSEWHERE},
+            1,
+            f"the receipt of {ELSEWHERE} knows an entry that is not in the log: it was removed",
+        ),
+        ({"identifier": ELSEWHERE, "ago": timedelta(seconds=5)}, 2, ""),
+        ({"signer": STOLEN}, 1, "a receipt: "),
+    ],
+)
+def test_receipts_are_kept(check, told_as, code, what):
+    log = usual()
+    report = check(log, held=Held(receipts=[promised(log, **told_as)]))
+    assert report.exit_code == code
+    assert what in told(report)
+
+
+def test_a_receipt_for_what_a_part_does_not_have_shows_nothing(check):
+    log = usual()
+    report = check(log, held=Held(receipts=[promised(log)]), start=9)
+    assert report.exit_code == 0
+    assert "entries that receipts name and that are not in the bundle (1)" in report.unchecked
+
+
+# --- records that were picked out --------------------------------------------------------------------------------
+
+
+def picked(log, chosen):
+    size = len(log.bodies)
+    tiles = {merkle.Tile(0, 0): b"".join(map(leaf_hash, log.bodies))}
+    proofs = [merkle.proof(merkle.inclusion_nodes(place, size), tiles) for place in chosen]
+    return {
+        bundle.CHECKPOINT: log.signed(size),
+        bundle.CHECKPOINTS: b"",
+        bundle.PROOFS: b"".join(bundle.proof_line(place, hashes) for place, hashes in zip(chosen, proofs, strict=True)),
+        bundle.RECORDS: b"".join(log.bodies[place] + b"\n" for place in chosen),
+    }
+
+
+@pytest.mark.parametrize(
+    ("chosen", "spoil", "place"),
+    [
+        ([0, 7, 9, 32], None, None),
+        ([], None, None),
+        ([0, 7, 9, 32], lambda files: put(files, [each.replace(b'"deny"', b'"hold"') for each in lines(files)]), 7),
+        ([0, 9, 7, 32], None, 7),
+        ([0, 7, 7], None, 7),
+    ],
+)
+def test_of_records_that_were_picked_out_each_is_proved_and_nothing_else(tmp_path, chosen, spoil, place):
+    log = usual()
+    files = picked(log, chosen)
+    if spoil:
+        spoil(files)
+    told_as = {"records": len(chosen), "filters": {"type": "decision"}}
+    report = verify(Bundle(written(tmp_path / "one.zip", files, log, **told_as)), TRUST)
+    assert (report.first and report.first.place) == place
+    assert any(each.startswith("completeness: ") for each in report.unchecked)
+
+
+def test_a_record_without_a_proof_cannot_be_read(tmp_path):
+    log = usual()
+    files = picked(log, [0, 7])
+    put(files, lines(files, bundle.PROOFS)[:1], bundle.PROOFS)
+    with pytest.raises(Unreadable):
+        verify(Bundle(written(tmp_path / "one.zip", files, log, records=2, filters={"type": "x"})), TRUST)
+
+
+# --- the tree beside a range -------------------------------------------------------------------------------------
+
+
+def test_a_range_with_what_is_beside_it_makes_the_root():
+    log = usual(6)
+    for size in range(1, len(log.bodies) + 1):
+        with pytest.raises(ValueError, match="does not begin"):
+            log.frontier(size).extend(merkle.Node(0, size + 1), bytes(32))
+    with pytest.raises(ValueError, match="has no leaves"):
+        merkle.range_nodes(3, 2, 9)
+    empty = Frontier()
+    [node] = merkle.range_nodes(0, 0, 1)[1]
+    empty.extend(node, log.leaf(0))
+    assert empty.root() == log.root(1)
