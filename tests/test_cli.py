@@ -418,7 +418,15 @@ def production(urls: dict[DbRole, str], state: Path) -> Settings:
     )
 
 
-@pytest.mark.parametrize("wrong", list(DbRole))
+def test_production_refuses_an_owners_login_for_the_sequencer_alone(database, tmp_path):
+    chosen = production(dict.fromkeys(db.SERVING, "postgresql://nobody@127.0.0.1:1/none"), tmp_path)
+    chosen.sequencer_url = database
+    sequencing.make_keys(chosen)
+    with pytest.raises(Misconfigured, match=f"the URL of {DbRole.SEQUENCER}"):
+        sequencing.run(chosen)
+
+
+@pytest.mark.parametrize("wrong", db.SERVING)
 def test_production_refuses_an_owners_login_for_any_role(database, logins, tmp_path, wrong):
     chosen = production(logins | {wrong: database}, tmp_path)
 
