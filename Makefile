@@ -1,5 +1,6 @@
 .PHONY: bench env run test test-integration check format lock clean
 ARGS ?=
+MARKED ?= not integration
 SIZE ?= small
 
 env: .venv/.ready
@@ -29,7 +30,7 @@ check: env
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest -m "not integration"
+	.venv/bin/pytest -m "$(MARKED)"
 
 format: env
 	.venv/bin/ruff format .

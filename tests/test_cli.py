@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from mythos_gate import db, sequencing
 from mythos_gate.app import create, digest_key, make_digest_key
+from mythos_gate.audit import keys
 from mythos_gate.cli import app
 from mythos_gate.db import DbRole
 from mythos_gate.decision.policy import Policy, read_files
@@ -417,7 +418,15 @@ def production(urls: dict[DbRole, str], state: Path) -> Settings:
     )
 
 
-@pytest.mark.parametrize("wrong", list(DbRole))
+def test_production_refuses_an_owners_login_for_the_sequencer_alone(database, tmp_path):
+    chosen = production(dict.fromkeys(db.SERVING, "postgresql://nobody@127.0.0.1:1/none"), tmp_path)
+    chosen.sequencer_url = database
+    sequencing.make_keys(chosen)
+    with pytest.raises(Misconfigured, match=f"the URL of {DbRole.SEQUENCER}"):
+        sequencing.run(chosen)
+
+
+@pytest.mark.parametrize("wrong", db.SERVING)
 def test_production_refuses_an_owners_login_for_any_role(database, logins, tmp_path, wrong):
     chosen = production(logins | {wrong: database}, tmp_path)
 
@@ -456,3 +465,67 @@ def test_a_key_for_nobody_is_refused(cli):
 
 def test_a_subject_with_brackets_is_shown_as_it_is(cli, running):
     assert "acme/[/x]" in cli("ask", "acme/[/x]", "--url", running, code=3)
+
+
+# --- the log's keys ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def state(cli, tmp_path: Path) -> Path:
+    """The state folder after `db upgrade`, which makes the keys."""
+    cli("db", "upgrade")
+    return tmp_path
+
+
+def log_keys(cli) -> dict[str, bool]:
+    """Every verifier key, and whether it still signs."""
+    return {line.split()[0]: "until" not in line for line in cli("log", "keys").splitlines()}
+
+
+def test_the_first_keys_are_made_once_for_their_owner_alone_and_announced(cli, state, database):
+    files = [*(state / "log-keys").glob("*.pem"), state / "receipt.pem"]
+    assert [each.stat().st_mode & 0o777 for each in files] == [0o600, 0o600]
+    before = [each.read_bytes() for each in files], log_keys(cli)
+    assert {key.partition("+")[0] for key in before[1]} == {"mythos-gate.local/log", "mythos-gate.local/log/receipt"}
+    assert {entry["verifier"] for entry in entries(database) if entry["type"] == "log_key_added"} == before[1].keys()
+    cli("db", "upgrade")
+    assert before == ([each.read_bytes() for each in files], log_keys(cli))
+
+
+def test_a_key_is_rotated_by_adding_one_and_retiring_the_other(cli, state, database):
+    [old] = [key for key in log_keys(cli) if "/receipt+" not in key]
+    new = cli("log", "add-key").strip()
+    assert len(list((state / "log-keys").iterdir())) == 2
+    assert all(log_keys(cli).values())
+    assert f"{old} signs no more" in cli("log", "retire-key", old)
+    [left] = (state / "log-keys").iterdir()
+    assert keys.read(left, "mythos-gate.local/log").verifier.text == new
+    assert {key: signs for key, signs in log_keys(cli).items() if "/receipt+" not in key} == {old: False, new: True}
+    told = [(entry["type"], entry["verifier"]) for entry in entries(database) if entry["type"].startswith("log_key_")]
+    assert told[-2:] == [("log_key_added", new), ("log_key_retired", old)]
+
+
+def test_the_last_key_and_an_unknown_one_are_not_retired(cli, state):
+    [last] = [key for key in log_keys(cli) if "/receipt+" not in key]
+    assert "make another one first" in cli("log", "retire-key", last, code=1)
+    assert "no such key" in cli("log", "retire-key", "mythos-gate.local/log+00000000+AAAA", code=1)
+    assert len(list((state / "log-keys").iterdir())) == 1
+
+
+def test_a_folder_of_keys_and_a_receipts_key_can_be_elsewhere(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("MYTHOS_GATE_LOG_KEYS", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("MYTHOS_GATE_RECEIPT_KEY", str(tmp_path / "own" / "receipt.pem"))
+    cli("db", "upgrade")
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+    assert (tmp_path / "own" / "receipt.pem").is_file()
+    assert not (tmp_path / "log-keys").exists()
+    assert len(log_keys(cli)) == 2
+
+
+def test_nobody_sequences_without_a_key_or_with_witnesses_that_cannot_be_meant(cli, tmp_path, monkeypatch):
+    assert "no key signs the log" in cli("log", "sequence", code=1)
+    cli("db", "upgrade")
+    (tmp_path / "witnesses").write_text("w.example+12345678+AAAA http://w.example\n")
+    monkeypatch.setenv("MYTHOS_GATE_WITNESSES", str(tmp_path / "witnesses"))
+    for command in (["log", "sequence"], ["serve"], ["serve", "--no-sequencer"]):
+        assert "line 1" in cli(*command, code=1)

@@ -7,8 +7,7 @@ down_revision = "0006"
 
 UP = """
 CREATE TABLE log_timestamps (
-  size bigint CONSTRAINT pk_log_timestamps PRIMARY KEY
-    CONSTRAINT fk_log_timestamps_size REFERENCES log_checkpoints (size),
+  size bigint CONSTRAINT pk_log_timestamps PRIMARY KEY,
   token bytea NOT NULL,
   at timestamptz NOT NULL DEFAULT clock_timestamp()
 );

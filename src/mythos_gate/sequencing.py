@@ -41,6 +41,8 @@ def run(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> None:
     sequencer = made(settings)
+    if settings.production:
+        await db.refuse_owners(_urls(settings))
     async with AsyncExitStack() as stack:
         beside = await _beside(settings, lambda: sequencer.leads, stack)
         await asyncio.gather(sequencer.run(), *beside)

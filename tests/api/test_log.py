@@ -9,13 +9,15 @@ import pytest
 
 from mythos_gate import sequencing
 from mythos_gate.api.tlog import tile_path
-from mythos_gate.audit import checkpoint, merkle, reading, receipt, tlogproof
+from mythos_gate.audit import checkpoint, merkle, reading, receipt, timestamps, tlogproof
 from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.merkle import Frontier
 from mythos_gate.audit.note import VerifierKey
+from mythos_gate.errors import Misconfigured
 from mythos_gate.registry import log_keys
 from mythos_gate.terms import Role
-from tests.service import question
+from tests.service import Service, question
+from tests.witness import Witness
 
 pytestmark = pytest.mark.anyio
 
@@ -236,3 +238,48 @@ async def test_the_public_keys_are_listed_for_everybody(service):
         await log_keys.announce(change, log_key(service).text)
     (shown,) = (await service.client.get("/v1/log/keys")).json()["items"]
     assert (shown["verifier"], shown["retired"]) == (log_key(service).text, None)
+
+
+# --- the log as it is -----------------------------------------------------------------------------------------
+
+
+async def test_the_state_of_the_log_names_head_queue_witnesses_and_timestamp(database, tmp_path):
+    one = Witness(VerifierKey("log.example", bytes(32)))
+    file = tmp_path / "witnesses"
+    file.write_text(f"# one that cosigns, one that never did\n{one.line}\n{Witness(one.log, 'w2.example').line}\n")
+    async with Service.running(database, tmp_path, witnesses=file) as service:
+        await service.prepare()
+        before = (await service.get("/v1/log", Role.OPERATOR)).json()
+        assert (before["size"], before["signed"], before["timestamp"]) == (0, {"size": 0, "at": None}, None)
+        assert [(before["queue"]["waiting"],)] == service.sql("SELECT count(*) FROM log_queue")
+        assert before["queue"]["oldest"] is not None
+        await service.sequence()
+        ((size, signed),) = service.sql("SELECT size, note FROM log_checkpoints")
+        line = checkpoint.cosign(signed, one.name, one.key, 1_900_000_000)
+        grown = checkpoint.with_signatures(signed, [line])
+        service.sql("UPDATE log_checkpoints SET note = %s, at = at - interval '2 minutes'", grown)
+        service.sql("INSERT INTO log_timestamps (size, token) VALUES (%s, 'token')", size)
+        after = (await service.get("/v1/log")).json()
+        assert {key: after[key] for key in ("origin", "size", "queue", "witnesses")} == {
+            "origin": service.gate.settings.origin,
+            "size": size,
+            "queue": {"waiting": 0, "oldest": None, "refused": 0},
+            "witnesses": [
+                {"name": one.name, "size": size, "at": "2030-03-17T17:46:40.000000Z", "behind": False},
+                {"name": "w2.example", "size": None, "at": None, "behind": True},
+            ],
+        }
+        assert (after["signed"]["size"], after["timestamp"]["size"]) == (size, size)
+        assert (await service.client.get("/checkpoint")).content == grown
+        found = await service.client.get(f"/v1/log/timestamps/{size}")
+        assert (found.content, found.headers["content-type"]) == (
+            timestamps.response(b"token"),
+            "application/timestamp-reply",
+        )
+        assert (await service.client.get(f"/v1/log/timestamps/{size + 1}")).status_code == 404
+
+
+async def test_a_service_with_a_file_of_witnesses_that_is_none_does_not_start(database, tmp_path):
+    with pytest.raises(Misconfigured, match="witnesses cannot be read"):
+        async with Service.running(database, tmp_path, witnesses=tmp_path / "none"):
+            pass

@@ -146,6 +146,7 @@ ROUTES = {
     ],
     Permission.READ_PROGRAMME: [
         "GET /v1/data-sets",
+        "GET /v1/log",
         "GET /v1/programme",
     ],
     Permission.OPERATE: [

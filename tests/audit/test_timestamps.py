@@ -44,7 +44,12 @@ async def test_a_token_says_when_and_openssl_agrees(authority):
 
 async def test_a_response_is_laid_around_a_token_as_it_came(authority):
     received = []
-    authority.lie = lambda reply: received.append(reply[2]) or reply
+
+    def kept(reply):
+        received.append(reply[2])
+        return reply
+
+    authority.lie = kept
     token = await ask(authority, authority)
     authority.lie = lambda reply: reply
     assert received == [timestamps.response(token)]

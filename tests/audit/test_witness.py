@@ -466,7 +466,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
 
 def test_the_mark_of_a_witness_begins_each_of_its_lines():
     for number in range(64):
-        made = Witness(VerifierKey(ORIGIN, bytes(32)), clock=lambda at=number: at << 40)
+        made = Witness(VerifierKey(ORIGIN, bytes(32)))
         parsed = replace(witness.Witness.parse(f"{made.verifier.text} https://w.example"))
         line = checkpoint.cosign(_other_text(), made.name, made.key, number << 40)
         assert f"\n{line}".encode().startswith(parsed.mark)

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from mythos_gate.countries import normalise
@@ -48,9 +49,9 @@ def cannot(document: Document) -> str | None:
 class Officers:
     """Requests under named keys, which are all that is not made over REST."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, keys: Mapping[str, dict[str, str]] | None = None) -> None:
         self.service = service
-        self.keys: dict[str, dict[str, str]] = {}
+        self.keys = dict(keys or {})
 
     async def key(self, name: str) -> dict[str, str]:
         if name not in self.keys:
@@ -80,27 +81,48 @@ class Officers:
         return await self.send(name, "POST", path, members)
 
 
+@dataclass(frozen=True)
+class Founded:
+    """What the programmes of all cases have in common: policy, data set, authorities, and whoever is elsewhere."""
+
+    database: str
+    keys: Mapping[str, dict[str, str]]
+    data_set: str
+
+
+async def found(service: Service) -> Founded:
+    officers = Officers(service)
+    await service.activate({name: (POLICIES / name).read_text() for name in FILES})
+    made = await officers.post("data-sets?version=case", (POLICIES / "jurisdictions.csv").read_text())
+    for kind, slug in AUTHORITY.items():
+        await officers.post("authorities", {"authority": slug, "name": slug, "kind": kind})
+    await officers.post("organizations", {"organization": ABROAD, "name": ABROAD, "status": "active"})
+    await officers.key("second officer")
+    return Founded(service.database, officers.keys, made["id"])
+
+
 @asynccontextmanager
-async def loaded(document: Document, running: Any, early: timedelta) -> AsyncIterator[tuple[Service, dict[str, str]]]:
+async def loaded(
+    document: Document, founded: Founded, running: Any, early: timedelta
+) -> AsyncIterator[tuple[Service, dict[str, str]]]:
     """A service in which all that the document says is on record, and a key to ask it with.
 
-    `running(at)` is the service at an instant. A break-glass is opened at its own.
+    `running(at)` is the service at an instant, over a copy of what was founded. A break-glass is opened at its own.
     """
     glass = document.break_glass
     asked = document.now - early
     begun: AbstractAsyncContextManager[Service] = running(glass.opened if glass and glass.opened else asked)
     async with begun as service:
-        officers = Officers(service)
-        service.sql("SELECT make_log_partitions(%s::date, 2)", document.now.date())
-        await service.activate({name: (POLICIES / name).read_text() for name in FILES})
-        await _load(officers, document)
+        officers = Officers(service, founded.keys)
+        await _load(officers, document, founded.data_set)
     async with running(asked) as service:
         yield service, officers.keys["officer"]
 
 
-async def _load(officers: Officers, document: Document) -> None:
-    await _data_set(officers, document.policy.country_data_reviewed_at)
-    await _authorities(officers, document)
+async def _load(officers: Officers, document: Document, data_set: str) -> None:
+    if reviewed_at := document.policy.country_data_reviewed_at:
+        await officers.post(f"data-sets/{data_set}/activate", {"reviewed_at": reviewed_at.isoformat()})
+    await _models(officers, document)
     await _organizations(officers, document)
     await _people(officers, document)
     await _endpoint(officers, document)
@@ -115,15 +137,7 @@ async def _load(officers: Officers, document: Document) -> None:
     await _standing(officers, document)
 
 
-async def _data_set(officers: Officers, reviewed_at: datetime | None) -> None:
-    made = await officers.post("data-sets?version=case", (POLICIES / "jurisdictions.csv").read_text())
-    if reviewed_at is not None:
-        await officers.post(f"data-sets/{made['id']}/activate", {"reviewed_at": reviewed_at.isoformat()})
-
-
-async def _authorities(officers: Officers, document: Document) -> None:
-    for kind, slug in AUTHORITY.items():
-        await officers.post("authorities", {"authority": slug, "name": slug, "kind": kind})
+async def _models(officers: Officers, document: Document) -> None:
     glass = document.break_glass
     for model in {document.model.id, (glass and glass.model) or document.model.id}:
         named = {"model": model, "authority": "vendor", "name": "Model"}
@@ -131,11 +145,11 @@ async def _authorities(officers: Officers, document: Document) -> None:
 
 
 async def _organizations(officers: Officers, document: Document) -> None:
-    named = {document.org.id, ABROAD, *(grant.org for grant in document.grants)}
+    named = {document.org.id, *(grant.org for grant in document.grants)}
     named.update(exempt for directive in document.model.directives for exempt in directive.exempt_orgs)
     named.update(each for each in (document.endpoint and document.endpoint.org,) if each)
     named.update(each for each in (document.break_glass and document.break_glass.organization,) if each)
-    for slug in named:
+    for slug in named - {ABROAD}:
         ours = slug == document.org.id
         prospect = ours and document.org.status == OrganizationStatus.PROSPECT
         members: dict[str, Any] = {"organization": slug, "name": slug, "status": "prospect" if prospect else "active"}

@@ -1,4 +1,4 @@
-"""The bench runs from end to end: a small programme, two seconds a measurement, every ratio there."""
+"""The bench runs from end to end: a small programme, one second a measurement, every ratio there."""
 
 import json
 import platform

@@ -1,23 +1,30 @@
 """The policy cases through the whole stack: imported, asked over HTTP, at the case's own time."""
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from mythos_gate.decision import cases
-from mythos_gate.decision.cases import Document
+from mythos_gate.decision.cases import Document, Scenario
 from mythos_gate.settings import root
+from mythos_gate.terms import Role
 from tests.decision import oracle
 from tests.e2e import case_programme, rest_programme
+from tests.e2e.rest_programme import Founded
 from tests.postgres import name_of, scratch
 from tests.service import Service
 
 pytestmark = pytest.mark.anyio
-# The service is asked a little before the case's instant: time goes on while it answers.
-EARLY = timedelta(seconds=2)
+Made = TypeVar("Made")
+# The service is asked a little before the case's instant: time goes on while it is set up and answers, on a busy machine
+# for longer than one would think.
+EARLY = timedelta(seconds=20)
 FILES = [*sorted((root() / "policies" / "cases").glob("*.json")), root().parent / "shared" / "data" / "cases.json"]
 
 
@@ -44,29 +51,64 @@ def _can_be_asked(file, scenario) -> bool:
     return oracle.expect(raw, *_tables()) == oracle.expect(early, *_tables())
 
 
+@cache
+def _asked() -> list[tuple[str, int, Scenario, Document]]:
+    """The cases that can be asked, each with its file and its place there."""
+    return [
+        (path.stem, number, scenario, cases.document(file.base, scenario.overrides))
+        for path in FILES
+        if path.is_file()
+        for file in [cases.read(path.read_text())]
+        for number, scenario in enumerate(file.scenarios)
+        if _can_be_asked(file, scenario)
+    ]
+
+
 def _scenarios(*, by_rest: bool = False):
-    for path in FILES:
-        if path.is_file():
-            file = cases.read(path.read_text())
-            for number, scenario in enumerate(file.scenarios):
-                document = cases.document(file.base, scenario.overrides)
-                if not _can_be_asked(file, scenario) or (by_rest and rest_programme.cannot(document)):
-                    continue
-                sampled = path.stem == "cases" or number % EVERY == by_rest * 4
-                yield pytest.param(
-                    scenario,
-                    document,
-                    id=f"{path.stem}-{scenario.id}",
-                    marks=[] if sampled else [pytest.mark.integration],
-                )
+    for name, number, scenario, document in _asked():
+        if by_rest and rest_programme.cannot(document):
+            continue
+        sampled = name == "cases" or number % EVERY == by_rest * 4
+        marks = [] if sampled else [pytest.mark.integration]
+        yield pytest.param(scenario, document, id=f"{name}-{scenario.id}", marks=marks)
+
+
+async def _before_all(database: str, state: Path, begin: Callable[[Service], Awaitable[Made]]) -> Made:
+    """What `begin` makes in this database an hour before the first case, with room in the log until the last."""
+    begun = [document.break_glass.opened for *_, document in _asked() if document.break_glass]
+    instants = [document.now for *_, document in _asked()] + [each for each in begun if each]
+    at = min(instants) - timedelta(hours=1)
+    async with Service.running(database, state, at - datetime.now(UTC)) as service:
+        for day in {at.date(), *(each.date() for each in instants)}:
+            service.sql("SELECT make_log_partitions(%s::date, 2)", day)
+        return await begin(service)
+
+
+@pytest.fixture(scope="session")
+def prepared(server, template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[Role, str]]]:
+    """A database to copy, in which policy and data are in force, and its keys."""
+
+    async def begin(service: Service) -> dict[Role, str]:
+        await service.prepare()
+        return service.keys
+
+    with scratch(server, name_of(template)) as database:
+        yield database, asyncio.run(_before_all(database, tmp_path_factory.mktemp("prepared"), begin))
+
+
+@pytest.fixture(scope="session")
+def founded(server, template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Founded]:
+    """A database to copy: what the programmes of all cases have in common, set up over REST."""
+    with scratch(server, name_of(template)) as database:
+        yield asyncio.run(_before_all(database, tmp_path_factory.mktemp("founded"), rest_programme.found))
 
 
 @pytest.mark.parametrize(("scenario", "document"), list(_scenarios()))
-async def test_the_service_decides_the_case(server, template, tmp_path: Path, scenario, document: Document):
-    with scratch(server, name_of(template)) as database:
+async def test_the_service_decides_the_case(server, prepared, tmp_path: Path, scenario, document: Document):
+    url, keys = prepared
+    with scratch(server, name_of(url)) as database:
         async with _running(database, tmp_path, document, document.now - EARLY) as service:
-            service.sql("SELECT make_log_partitions(%s::date, 2)", document.now.date())
-            await service.prepare()
+            service.keys = dict(keys)
             await case_programme.load(service, document)
             answer = await service.ask(case_programme.question(document))
     _check(scenario.expect, answer)
@@ -74,14 +116,14 @@ async def test_the_service_decides_the_case(server, template, tmp_path: Path, sc
 
 @pytest.mark.parametrize(("scenario", "document"), list(_scenarios(by_rest=True)))
 async def test_a_programme_set_up_over_rest_decides_the_case(
-    server, template, tmp_path: Path, scenario, document: Document
+    server, founded: Founded, tmp_path: Path, scenario, document: Document
 ):
-    with scratch(server, name_of(template)) as database:
+    with scratch(server, name_of(founded.database)) as database:
 
         def running(at: datetime):
             return _running(database, tmp_path, document, at)
 
-        async with rest_programme.loaded(document, running, EARLY) as (service, key):
+        async with rest_programme.loaded(document, founded, running, EARLY) as (service, key):
             answer = await service.client.post(
                 "/access/v1/evaluation", json=case_programme.question(document), headers=key
             )
