@@ -38,7 +38,7 @@ def test_every_block_of_the_page_verifies_a_real_log(state, tmp_path):  # noqa: 
     assert told.returncode == 0, told.stdout + told.stderr
     for line in (
         "the log continues your checkpoint of",
-        "\nVERIFIED\n",
+        "\nVERIFIED     leaves 0 to ",
         "Signature Verified Successfully",
         "leaf 3 is in the tree",
         "VERIFIED     the entry is leaf 3 of the",
