@@ -13,17 +13,22 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mythos_gate import db, sequencing
 from mythos_gate.audit import anchors, checkpoint, cosigning, exchange, note, timestamps, witness
+from mythos_gate.audit import sequencer as sequencing_step
 from mythos_gate.audit.anchors import Anchoring, Vouching
+from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.cosigning import Cosigning
 from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.audit.note import SignerKey
+from mythos_gate.audit.verify import Trust, verify
 from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
 from mythos_gate.revision import Known
 from mythos_gate.settings import Settings
+from mythos_gate.terms import Role
 from tests.audit.test_sequencer import ORIGIN, Log, signed
 from tests.audit.test_sequencer import sequencing as sequencer
+from tests.service import question
 from tests.tsa import Authority
 from tests.witness import TEXT, Witness
 
@@ -279,6 +284,40 @@ async def test_a_timestamp_stays_as_it_is(log, tmp_path, key, statement):
     log.sql("INSERT INTO log_timestamps (size, token) VALUES (1, 'x')")
     with pytest.raises(Exception, match="append-only"):
         log.sql(statement)
+
+
+# --- all of it --------------------------------------------------------------------------------------------------
+
+
+async def test_the_sequencers_process_does_all_of_it_and_an_export_is_verified_with_the_witness(
+    service, tmp_path, monkeypatch
+):
+    for module in (cosigning, anchors, sequencing_step):
+        monkeypatch.setattr(module, "EVERY", 0.1)
+    [signer] = sequencing._signers(service.gate.settings).values()
+    one = Witness(signer.verifier)
+    async with one.running():
+        file = tmp_path / "witnesses"
+        file.write_text(one.line)
+        process = asyncio.create_task(sequencing._run(service.gate.settings.model_copy(update={"witnesses": file})))
+        for _ in range(20):
+            await service.ask(question())
+        log = Log(service.database)
+        while not log.sql("SELECT 1 FROM log_entries e JOIN log_leaves l ON l.id = e.id WHERE e.type = 'anchor'"):
+            assert not process.done(), process.exception()
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)  # what was signed last gets its cosignature
+        process.cancel()
+        await asyncio.gather(process, return_exceptions=True)
+    log.verify()
+    answer = await service.post("/v1/log/exports", Role.AUDITOR, json={})
+    path = tmp_path / "bundle.zip"
+    path.write_bytes(answer.content)
+    trust = Trust([signer.verifier], [service.gate.receipts.verifier], [one.verifier], 1)
+    report = verify(Bundle(path), trust)
+    assert (report.findings, report.denied) == ([], [])
+    assert any(each.startswith(f"witnesses of the checkpoint: {one.name} at ") for each in report.checked)
+    assert log.sql("SELECT count(*) FROM log_entries WHERE type = 'anchor'")[0][0] < 8
 
 
 # --- what is configured ---------------------------------------------------------------------------------------
