@@ -59,8 +59,15 @@ def prepare(folder):
         for arguments in (["update", "-q"], install):
             subprocess.run(["apt-get", *arguments], check=True, stdout=subprocess.DEVNULL)
     venv.create(folder / "independent", with_pip=True)
-    options = ["-q", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r", HERE / "requirements.txt"]
-    subprocess.run([folder / "independent" / "bin" / "python", "-m", "pip", "install", *options], check=True)
+    options = [
+        "-q",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+        "-r",
+        str(HERE / "requirements.txt"),
+    ]
+    subprocess.run([str(folder / "independent" / "bin" / "python"), "-m", "pip", "install", *options], check=True)
 
 
 def until_signed(url, key):
