@@ -67,11 +67,7 @@ def prepare(folder):
         "-r",
         str(HERE / "requirements.txt"),
     ]
-<<<<<<< HEAD
-    subprocess.run([folder / "independent" / "bin" / "python", "-m", "pip", "install", *options], check=True)
-=======
     subprocess.run([str(folder / "independent" / "bin" / "python"), "-m", "pip", "install", *options], check=True)
->>>>>>> verify
 
 
 def until_signed(url, key):
