@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mythos_gate import db
-from mythos_gate.audit import checkpoint, cosigning, exchange, note, tree, witness
+from mythos_gate.audit import checkpoint, cosigning, exchange, merkle, note, tree, witness
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.cosigning import Cosigning
 from mythos_gate.audit.note import SignerKey
@@ -163,7 +163,7 @@ async def test_it_says_which_size_it_has_and_is_asked_from_there(log, tmp_path, 
 
             async def proof(old):
                 asked.append(old)
-                return await tree.proof(connection, tree.merkle.consistency_nodes(old, 570))
+                return await tree.proof(connection, merkle.consistency_nodes(old, 570))
 
             line = await witness.cosign(client, other.witness, signed(log)[-1], 7, proof)
         await engine.dispose()
