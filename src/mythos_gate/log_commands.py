@@ -233,7 +233,7 @@ def _show(report: Report, seconds: float) -> None:
     elif report.findings:
         typer.echo("FAILED")
     else:
-        typer.echo("NOT VERIFIED" if report.denied else "VERIFIED")
+        typer.echo(f"{'NOT VERIFIED' if report.denied else 'VERIFIED':12} {report.extent}")
 
 
 def _placed(finding: Finding) -> str:
@@ -271,7 +271,7 @@ def unreadable() -> Iterator[None]:
     """What cannot be read is no finding: exit code 2."""
     try:
         yield
-    except (Unreadable, BadNote, BadProof, OSError, ValueError) as error:
+    except (Unreadable, BadNote, BadProof, OSError, ValueError, KeyError, TypeError) as error:
         typer.echo(f"mythos-gate: {error}", err=True)
         raise typer.Exit(2) from error
 

@@ -13,6 +13,7 @@ from mythos_gate.registry import callers, seats
 from mythos_gate.registry.kind import InvalidFile
 from mythos_gate.terms import RETENTION, Role
 from tests.api.test_resources import NEW, Rest, officer, second  # noqa: F401  fixtures
+from tests.audit.test_tampering import auditor  # noqa: F401  a fixture
 from tests.service import Service, question
 
 pytestmark = pytest.mark.anyio
@@ -209,6 +210,16 @@ async def test_nothing_in_the_whole_database_names_who_was_erased_and_the_log_is
     for asked, kind in (("acme/zebulon", "person"), ("acme/zebulon-bot", "agent")):
         told = (await service.ask(question(asked, kind=kind))).json()["context"]["reason_admin"]
         assert told["codes"] == ["SUBJECT_UNKNOWN"]
+
+
+async def test_whoever_kept_a_checkpoint_of_before_finds_the_log_whole(service, known, officer, second, auditor):  # noqa: F811
+    aged(service)
+    await erased(service, officer, second)
+    await service.sequence()
+    report = await auditor.verify()
+    assert (report.exit_code, report.findings, report.denied) == (0, [], [])
+    assert report.leaves > auditor.last
+    assert f"the log continues your checkpoint of {auditor.size} entries" in report.checked
 
 
 async def test_for_others_the_gates_id_stands_for_who_was_erased(service, known, officer, second):  # noqa: F811

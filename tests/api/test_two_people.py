@@ -257,7 +257,7 @@ async def test_the_organization_is_part_of_the_name(service, officers):
     "path", ["people/acme/ca/assessment", "people?country_group=A:1", "people/export?organization=acme"]
 )
 async def test_a_read_that_cannot_be_recorded_is_not_answered(service, officers, monkeypatch, path):
-    async def refuse(_):
+    async def refuse(*_):
         raise NotRecorded("full")
 
     monkeypatch.setattr(service.gate.log, "commit", refuse)

@@ -216,7 +216,8 @@ async def test_the_command_writes_a_bundle_records_it_and_verifies_it(log, cli, 
     assert (code, output.partition(":")[2]) == (0, f" leaves 2 to 19 of {size_of(log)}, provably complete\n")
     assert sorted(tmp_path.glob("out*")) == [out]
     code, output = await cli("verify", out, "--key", cli.keys)
-    assert (code, output.splitlines()[-1]) == (0, "VERIFIED")
+    told = f"VERIFIED     leaves 2 to 19 of the {size_of(log)} entries of mythos-gate.local/log"
+    assert (code, output.splitlines()[-1]) == (0, told)
     entry = (await log.entries())[-1]["body"]
     assert (entry["type"], entry["from"], entry["to"], entry["formats"]) == ("log_exported", 2, 20, ["ndjson", "csv"])
     verified(log, await exported(log, tmp_path))
@@ -274,7 +275,7 @@ async def test_verifying_ends_with_1_for_a_finding_and_2_for_what_it_cannot_read
         ((cli.keys, "--key", cli.keys), 2),
         ((tmp_path / "nothing.zip", "--key", cli.keys), 2),
         ((out, "--key", cli.keys, "--checkpoint", cli.keys), 2),
-        ((out, "--key", cli.keys, "--receipt", cli.keys), 1),
+        ((out, "--key", cli.keys, "--receipt", cli.keys), 2),
         ((out, "--key", cli.keys, "--high-water", cli.keys), 2),
         ((out, "--key", cli.keys, "--high-water", tmp_path / "writers" / "writer-0.json"), 0),
     ):
@@ -287,7 +288,7 @@ async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path
     out = tmp_path / "out.zip"
     await cli("export", out)
     code, output = await asyncio.to_thread(lambda: _in_a_process(out, cli.keys))
-    assert (code, output.split()[-1]) == (0, "VERIFIED"), output
+    assert (code, "\nVERIFIED " in output) == (0, True), output
 
 
 def _in_a_process(out, keys):

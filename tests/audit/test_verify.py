@@ -365,6 +365,48 @@ def test_a_clock_that_was_set_back_a_little_is_told_and_no_finding(check):
     assert check(log, tolerance=timedelta(seconds=5)).exit_code == 1
 
 
+def anchor(size, root=None):
+    def step(log):
+        head = {"size": size, "root": (root or log.root(size)).hex(), "sha256": "00" * 32}
+        log.add("anchor", TWO, checkpoint=head, cosigned=[], timestamp=None)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("step", "start", "what"),
+    [
+        (anchor(5), 0, ""),
+        (anchor(9), 3, ""),
+        (anchor(2), 3, ""),
+        (anchor(5, bytes(32)), 0, "is an anchor of another tree of 5 entries"),
+        (anchor(5, bytes(32)), 3, "is an anchor of another tree of 5 entries"),
+        (anchor(10, bytes(32)), 0, "is an anchor of a head of 10 entries, which there was not yet"),
+        (lambda log: log.add("anchor", TWO), 0, "is an anchor without what an anchor says"),
+    ],
+)
+def test_anchors_name_the_tree_that_there_was(check, step, start, what):
+    report = check(wrong(step), start=start)
+    assert (places(report), what in told(report)) == ([9] if what else [], True)
+
+
+@pytest.mark.parametrize(
+    ("gone", "told_as", "found"),
+    [
+        ((2, 3), {"first": 2, "last": 3, "entries": 2}, []),
+        ((2, 3), {"first": 0, "last": 5, "entries": 2}, []),
+        ((2, 3), {"first": 0, "last": 2, "entries": 2}, [3]),
+        ((2, 3), {"first": 0, "last": 5, "entries": 1}, [2]),
+        ((2, 3), {}, [2, 3, 9]),
+        ((), {"first": 0, "last": 5, "entries": 2}, []),
+    ],
+)
+def test_entries_are_gone_only_where_the_log_says_that_they_were_pruned(check, gone, told_as, found):
+    log = wrong(lambda log: log.add("log_pruned", "registry", actor="a", before="2016-01", **told_as))
+    report = check(log, lambda files: put(files, [b"" if at in gone else line for at, line in enumerate(lines(files))]))
+    assert places(report) == found, told(report)
+
+
 def opened(log, **members):
     known = {"confirmed": None, "unknown": []} | members
     return log.add("session_opened", "pdp-3333333333333333", **known)

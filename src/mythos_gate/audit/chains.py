@@ -46,6 +46,22 @@ class Unknown(NamedTuple):
     leaf: bytes
 
 
+class Anchor(NamedTuple):
+    """The log's own word of a head that it had signed before."""
+
+    place: int
+    size: int
+    root: bytes
+
+
+class Pruned(NamedTuple):
+    """The log's own word that so many entries from leaf `first` to `last` are no longer kept."""
+
+    first: int
+    last: int
+    entries: int
+
+
 class Seen(NamedTuple):
     """A witness saw the tree of this size at this time, in microseconds since 1970."""
 
@@ -100,13 +116,16 @@ class Account:
         self._claims: list[Claim] = []
         self._unknown: list[Unknown] = []
         self._missing: int | None = None  # the last leaf whose entry is not there
+        self._gone: array[int] = array("Q")  # leaves without an entry, of which no prune was told so far
+        self._pruning: list[Pruned] = []
         self._expected: dict[bytes, tuple[str, bytes]] = {}  # id -> who knows it, its leaf
         self._torn: set[str] = set()  # writers of which not all that is here is at hand
         self._latest = -EVER
         self._seen = sorted(seen)
         self._after, self._before = -EVER, EVER  # what the witnesses allow
         self._next = -1  # the leaf at which that changes
-        self._leaves = bytearray()
+        self.anchors: list[Anchor] = []
+        self.leaves = bytearray()
 
     @property
     def _is_whole(self) -> bool:
@@ -122,7 +141,7 @@ class Account:
 
     def take(self, page: Page, places: Sequence[int]) -> None:
         """The entries of a page, which are at these leaves."""
-        self._leaves += page.leaves
+        self.leaves += page.leaves
         empty = frozenset(page.empty)
         columns = zip(
             places, cells(page.leaves), cells(page.previous), cells(page.ids, UUID), page.times, page.numbers,
@@ -154,7 +173,7 @@ class Account:
         if place < self._pruned:
             self.skip("entries that are no longer kept")
         else:
-            self.find("missing", place, "is not there: its entry was removed")
+            self._gone.append(place)
 
     # --- ids and times ---
 
@@ -222,13 +241,17 @@ class Account:
 
     def _jump(self, entry: Row, writer: Writer) -> None:
         place, n, name = entry.place, entry.n, entry.writer
-        if n > writer.last and self._missing is not None and self._missing > writer.places[-1]:
+        if n > writer.last and self._may_lack(writer):
             self.skip("writers' chains across entries that are not in the bundle")
         else:
             self.find("chain", place, f"is entry {n} of {name}, after entry {writer.last}")
         if n > writer.last:  # go on from there: each further gap is one of its own
             self._torn.add(name)
             self.writers[name] = Writer(n, entry.leaf, entry.at, array("Q", [place]))
+
+    def _may_lack(self, writer: Writer) -> bool:
+        """Whether an entry of its own may be among those that are not there."""
+        return self._missing is not None and self._missing > writer.places[-1]
 
     def _fall(self, place: int, at: int, before: int) -> None:
         """The bump holds a lock, so only a clock that was set back makes the registry's times fall."""
@@ -263,9 +286,29 @@ class Account:
     def _activate(self, _place: int, entry: dict[str, Any]) -> None:
         self._policies.add(str(entry.get("sha256")))
 
+    def _anchor(self, place: int, entry: dict[str, Any]) -> None:
+        try:
+            head = entry["checkpoint"]
+            anchor = Anchor(place, int(head["size"]), bytes.fromhex(head["root"]))
+        except (KeyError, TypeError, ValueError):
+            self.find("body", place, "is an anchor without what an anchor says")
+            return
+        if not 0 <= anchor.size <= place or len(anchor.root) != HASH:
+            self.find("claim", place, f"is an anchor of a head of {anchor.size} entries, which there was not yet")
+            return
+        self.anchors.append(anchor)
+
+    def _prune(self, place: int, entry: dict[str, Any]) -> None:
+        try:
+            self._pruning.append(Pruned(int(entry["first"]), int(entry["last"]), int(entry["entries"])))
+        except (KeyError, TypeError, ValueError):
+            self.find("body", place, "is a pruning without what it says")
+
     _special: ClassVar[dict[str, Callable[["Account", int, dict[str, Any]], None]]] = {
         "session_opened": _open,
         "policy_activated": _activate,
+        "anchor": _anchor,
+        "log_pruned": _prune,
     }
 
     # --- what was said of others ---
@@ -279,6 +322,7 @@ class Account:
 
     def close(self) -> None:
         """After the last entry: what was said of others is looked up."""
+        self._miss()
         for who, _ in self._expected.values():
             if self._is_whole:
                 self.find("claim", None, f"{who} knows an entry that is not in the log: it was removed")
@@ -289,9 +333,21 @@ class Account:
         for unknown in self._unknown:
             self._settle(unknown)
 
+    def _miss(self) -> None:
+        """Entries that are not there, and that the log does not say were pruned."""
+        told = 0
+        for place in self._gone:
+            if any(each.first <= place <= each.last for each in self._pruning):
+                told += 1
+                self.skip("entries that are no longer kept, as the log says")
+            else:
+                self.find("missing", place, "is not there: its entry was removed")
+        if told > sum(each.entries for each in self._pruning):
+            self.find("missing", self._gone[0], f"is one of {told} that are not there, more than were pruned")
+
     def _leaf(self, place: int) -> bytes:
         at = (place - self._start) * HASH
-        return bytes(self._leaves[at : at + HASH])
+        return bytes(self.leaves[at : at + HASH])
 
     def _look_up(self, claim: Claim) -> None:
         writer = self.writers.get(claim.writer)
@@ -301,7 +357,9 @@ class Account:
             place = writer.places[claim.n - writer.first]
             if self._leaf(place) != claim.leaf:
                 self.find("claim", place, f"is not the entry {claim.n} of {claim.writer} that {who} knows")
-        elif (self._is_whole and not is_torn) or (writer is not None and claim.n > writer.last):
+        elif (self._is_whole and not is_torn) or (
+            writer is not None and claim.n > writer.last and not self._may_lack(writer)
+        ):
             what = f"knows entry {claim.n} of {claim.writer}, which is not in the log: it was removed"
             self.find("claim", claim.place, f"{who} {what}")
         else:
@@ -310,11 +368,11 @@ class Account:
     def _settle(self, unknown: Unknown) -> None:
         """All of the range or none."""
         writer = self.writers.get(unknown.writer)
-        if writer is None or writer.first > unknown.first:
+        if writer is None or writer.first > unknown.first or self._may_lack(writer):
             if self._is_whole and writer is None:
                 self.find("claim", unknown.place, f"names a session {unknown.writer} that is not in the log")
             else:
-                self.skip("batches of unknown outcome that began before the bundle")
+                self.skip("batches of unknown outcome that are not all in the bundle")
         elif writer.last >= unknown.first and (
             writer.last != unknown.last or self._leaf(writer.places[-1]) != unknown.leaf
         ):

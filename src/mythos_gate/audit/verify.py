@@ -82,6 +82,14 @@ class Report:
         return min(placed, key=lambda each: each[:2])[2] if placed else None
 
     @property
+    def extent(self) -> str:
+        """What was verified if nothing was found: a reader of the last line must not take a part for the whole."""
+        manifest = self.manifest
+        if not manifest.is_complete:
+            return f"{self.leaves} records that were picked out, not that none is left out"
+        return f"leaves {manifest.start} to {manifest.end - 1} of the {manifest.size} entries of {manifest.origin}"
+
+    @property
     def exit_code(self) -> int:
         return 1 if self.findings else 2 if self.denied else 0
 
@@ -250,6 +258,9 @@ class _Verification:
         return account
 
     def _expect(self, account: Account, given: bytes) -> None:
+        if not self._trust.receipt_keys:
+            self._report.denied.append("a receipt: no key of receipts was given")
+            return
         try:
             found = receipt.opened(given, self._trust.receipt_keys, self._trust.origin)
         except BadNote as error:
@@ -272,12 +283,25 @@ class _Verification:
         self._roots = roots.finish(right)
         if head is not None:
             self._judge(head)
+        self._check_anchors(account)
 
-    def _left_and_right(self) -> tuple[_Roots, list[tuple[Node, bytes]]]:
+    def _check_anchors(self, account: Account) -> None:
+        """What the log says of its own earlier heads."""
+        anchors = [each for each in account.anchors if each.size >= self._manifest.start]
+        roots, _ = self._left_and_right(each.size for each in anchors)
+        roots.append(cells(account.leaves))
+        for anchor in anchors:
+            if roots.found[anchor.size] != anchor.root:
+                what = f"is an anchor of another tree of {anchor.size} entries: what it covers was changed since"
+                account.find("anchor", anchor.place, what)
+        if anchors:
+            self._report.checked.append(f"{len(anchors)} anchors: each names the tree that there was")
+
+    def _left_and_right(self, more: Iterable[int] = ()) -> tuple[_Roots, list[tuple[Node, bytes]]]:
         """The tree left of the range, to which leaves are appended, and what follows right of it."""
         start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
         left, right = merkle.range_nodes(start, end, size)
-        sizes = [each for each in (*self._heads, *self._old_size()) if start <= each <= end]
+        sizes = [each for each in (*self._heads, *self._old_size(), *more) if start <= each <= end]
         try:
             hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
             frontier = Frontier.of(start, hashes[: len(left)])

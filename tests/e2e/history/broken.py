@@ -25,6 +25,11 @@ def until() -> None:
     _replace("guard.at < $6::timestamptz", "$6::timestamptz IS NOT NULL")
 
 
+def lower_bound() -> None:
+    """Nor that the database's clock is not yet where the decision was made."""
+    _replace("guard.at >= $5::timestamptz", "$5::timestamptz IS NOT NULL")
+
+
 def deadline() -> None:
     """Whoever was stopped answers when he goes on."""
 
@@ -43,6 +48,28 @@ def fill() -> None:
         return self.seen
 
     Known.hear = hear  # type: ignore[method-assign]
+
+
+def key_fill() -> None:
+    """What was read of a key is."""
+    really = Pip._keep
+
+    async def keep(self: Pip, connection: Any, seen: Any, wanted: Any, rows: Any) -> None:
+        await really(self, connection, seen, wanted, rows)
+        for key, value in rows.items():
+            if key.startswith("key:"):
+                self._put(key, self._parsed(key, value))
+
+    Pip._keep = keep  # type: ignore[method-assign]
+
+
+def closing_read() -> None:
+    """A refusal from memory is told as it is."""
+
+    async def stands(_self: Pdp, _loaded: Any, _deadline: float) -> bool:
+        return True
+
+    Pdp._still_stands = stands  # type: ignore[method-assign, assignment]
 
 
 def dropping() -> None:
@@ -70,8 +97,11 @@ def without(noun: str, *, of_agents: bool = False) -> Callable[[], None]:
 BROKEN: dict[str, Callable[[], None]] = {
     "revision": revision,
     "until": until,
+    "lower bound": lower_bound,
     "deadline": deadline,
     "fill": fill,
+    "key fill": key_fill,
+    "closing read": closing_read,
     "dropping": dropping,
     "sponsor": without("person", of_agents=True),
     "organization": without("organization"),

@@ -30,7 +30,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`rows` as told, or the status of a refusal. `written`: within which its entry's snapshot was taken."""
+    """`rows` as told, or the status of a refusal. `written`: within which its entry's snapshot was taken.
+
+    `bare`: only whether it allows was told.
+    """
 
     question: str
     sent: float
@@ -39,6 +42,7 @@ class Answer:
     rows: Rows
     process: int = 0
     written: tuple[float, float] | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +169,17 @@ class Checker:
         levers = [self._levers[name] for name in self._history.questions[answer.question]]
         spans = [lever.rows[lever.within(begin, end)] for lever in levers]
         shown = self._visible(answer.rows & self._known[answer.question])
-        if answer.allowed == any(not row.startswith(REVISION) for row in shown):
+        if not answer.bare and answer.allowed != _allows(shown):
             return False
         still = frozenset[str]().union(*(span[0] for span in spans if len(span) == 1))
         moving = [lever for lever, span in zip(levers, spans, strict=True) if len(span) > 1]
         instants = {begin, end, *(instant for lever in moving for instant in lever.instants(begin, end))}
+
+        def explains(rows: Rows) -> bool:
+            return _allows(rows) == answer.allowed if answer.bare else rows == shown
+
         return any(
-            self._visible(still.union(*positions)) == shown
+            explains(self._visible(still.union(*positions)))
             for instant in (instants if moving else (begin,))
             for positions in product(*(lever.rows[lever.within(instant, instant)] for lever in moving))
         )
@@ -189,7 +197,8 @@ class Checker:
     def reflections(self) -> list[tuple[Change, float | None]]:
         """Each change with the time from its acknowledgement to the first answer that shows it, None if none does."""
         by_lever: dict[str, list[Answer]] = defaultdict(list)
-        for answer in sorted(self._history.answers, key=lambda answer: answer.received):
+        telling = (answer for answer in self._history.answers if not answer.bare)
+        for answer in sorted(telling, key=lambda answer: answer.received):
             for lever in self._history.questions[answer.question]:
                 by_lever[lever].append(answer)
         return [
@@ -207,6 +216,11 @@ class Checker:
             if told and after - before <= shown and not shown & (before - after):
                 return max(0.0, answer.received - change.acknowledged)
         return None
+
+
+def _allows(rows: Rows) -> bool:
+    """All that is left to see is the revision."""
+    return all(row.startswith(REVISION) for row in rows)
 
 
 def check(history: History) -> list[Finding]:

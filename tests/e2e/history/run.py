@@ -15,11 +15,12 @@ from typing import Any, TypeAlias
 import orjson
 import psycopg
 
+from mythos_gate.api.forward_auth import HEADERS
 from tests.e2e.history.changes import Changes, Episode, Move
 from tests.e2e.history.checker import REVISION, Answer, Change, Checker, Finding, History, Rows, Stop
 from tests.e2e.history.client import Connection, Process, Reply, Servers
 from tests.e2e.history.office import Office, Times
-from tests.e2e.history.world import HIDES, Question, World
+from tests.e2e.history.world import HIDES, NOTHING, Question, World
 from tests.service import Service
 
 OFFICERS = 4
@@ -75,6 +76,7 @@ class Asked:
     rows: Rows
     process: int
     entry: str | None
+    bare: bool = False
 
 
 @dataclass
@@ -168,12 +170,16 @@ class Run:
         while not self.over:
             name = self._choose()
             path = self.rng.random()
-            if path < 0.9 or not self.askable[name].explained:
+            if path < 0.8 or not self.askable[name].explained:
                 await self.ask(process, name, "/access/v1/evaluation")
-            elif path < 0.95:
+            elif path < 0.85:
                 await self.ask(process, name, "/v1/explain")
-            else:
+            elif path < 0.9:
                 await self._ask_many(process, name)
+            elif path < 0.95:
+                await self.ask_proxy(process, name)
+            else:
+                await self.search(process, name, self.rng.choice(("resource", "action")))
 
     def _choose(self) -> str:
         hot = [name for name in self.hot if name in self.askable]
@@ -211,12 +217,47 @@ class Run:
         else:
             self._keep_refusal(process, names, reply)
 
-    async def _request(self, process: int, path: str, key: str, body: bytes) -> Reply:
+    async def ask_proxy(self, process: int, name: str) -> bool | None:
+        """The same by a reverse proxy's headers: only whether it is allowed is told."""
+        question = self.world.questions[name]
+        self.under_way[name] += 1
+        try:
+            reply = await self._request(process, "/forward-auth", question.key, b"", "GET", **_headers(question.body))
+        finally:
+            self.under_way[name] -= 1
+        entry = reply.headers.get("x-decision-id")
+        if entry is None:
+            self._keep_refusal(process, [name], reply)
+            return None
+        return self._keep_bare(process, name, reply, entry, allowed=reply.status == 200)
+
+    async def search(self, process: int, name: str, kind: str) -> bool | None:
+        """Whether what is asked about is found."""
+        question = self.world.questions[name]
+        self.under_way[name] += 1
+        try:
+            reply = await self._request(process, f"/access/v1/search/{kind}", question.key, question.body)
+        finally:
+            self.under_way[name] -= 1
+        if reply.status != 200:
+            self._keep_refusal(process, [name], reply)
+            return None
+        return self._keep_bare(process, name, reply, None, allowed=bool(orjson.loads(reply.body)["results"]))
+
+    async def _request(
+        self, process: int, path: str, key: str, body: bytes, method: str = "POST", **headers: str
+    ) -> Reply:
         idle = self._idle[process]
         connection = idle.pop() if idle else await self.processes[process].connect()
-        reply = await connection.request("POST", path, key, body, Content_Type="application/json")
+        if method == "POST":
+            headers["Content_Type"] = "application/json"
+        reply = await connection.request(method, path, key, body, **headers)
         idle.append(connection)
         return reply
+
+    def _keep_bare(self, process: int, name: str, reply: Reply, entry: str | None, *, allowed: bool) -> bool:
+        self.asked.append(Asked(name, reply.sent, reply.received, allowed, NOTHING, process, entry, bare=True))
+        return allowed
 
     def _keep(self, process: int, name: str, reply: Reply, said: Any, entry: str | None) -> bool:
         context = said["context"]
@@ -364,6 +405,7 @@ class Run:
                 each.rows,
                 each.process,
                 spans.get(each.entry or ""),
+                each.bare,
             )
             for each in self.asked
         ]
@@ -389,6 +431,19 @@ class Run:
             sum(1 for each in self.asked if each.entry and each.entry not in spans),
             seconds,
         )
+
+
+def _headers(body: bytes) -> dict[str, str]:
+    """The question as GET /forward-auth reads it (`api/forward_auth.HEADERS`)."""
+    asked = orjson.loads(body)
+    found = {}
+    for name, path in HEADERS.items():
+        value: Any = asked
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            found[f"X_Gate_{name.title()}"] = value
+    return found
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ import uvicorn
 from mythos_gate import app
 from mythos_gate.audit.log import Committer
 from mythos_gate.decision.records import Pip
+from mythos_gate.revision import Known
 from mythos_gate.settings import Settings
 from tests.e2e.history.broken import BROKEN
 from tests.service import DIGEST_KEY
 
 DELAYED = 0.1  # of the requests
+AHEAD = timedelta(seconds=2)
 
 
 class Spot:
@@ -56,7 +59,8 @@ def arrange(folder: Path, delay: float, broken: str | None) -> None:
         Spot("commit", folder, delay),
         Spot("answer", folder, delay, stop=True),
     )
-    really_read, really_commit = Pip.read, Committer.commit
+    really_read, really_commit, really_now = Pip.read, Committer.commit, Known.now
+    ahead = folder / "ahead"
 
     class Slow:
         """A connection whose rows take their time."""
@@ -81,6 +85,12 @@ def arrange(folder: Path, delay: float, broken: str | None) -> None:
         await answer()
         return outcome
 
+    def now(self: Known) -> tuple[datetime, datetime]:
+        """While there is a file of this name, what was read of the database's clock is ahead of it."""
+        early, late = really_now(self)
+        return (early + AHEAD, late + AHEAD) if ahead.exists() else (early, late)
+
+    Known.now = now  # type: ignore[method-assign]
     Pip.read = reading  # type: ignore[method-assign, assignment]
     Committer.commit = committed  # type: ignore[method-assign, assignment]
     if broken is not None:
@@ -93,7 +103,7 @@ def serve(
     settings = Settings(database_url=database, state=Path(folder), digest_key=DIGEST_KEY, deadline=deadline)
     arrange(Path(folder), delay, broken)
     config = uvicorn.Config(app.create(settings), access_log=False, log_level="critical", timeout_keep_alive=600)
-    asyncio.run(uvicorn.Server(config).serve([listening]))
+    uvicorn.Server(config).run([listening])  # on uvloop, as in production
 
 
 def main() -> None:

@@ -58,6 +58,22 @@ def test_one_suspension(answer, wrong):
 
 @pytest.mark.parametrize(
     ("answer", "wrong"),
+    [
+        (allow(0, 1, bare=True), []),
+        (Answer("q", 0, 1, False, NOTHING, bare=True), [STALE]),
+        (allow(3.5, 4, bare=True), [STALE]),
+        (Answer("q", 3.5, 4, False, NOTHING, bare=True), []),
+        (Answer("q", 2.5, 4, False, NOTHING, bare=True), []),
+        (allow(2.5, 4, bare=True), []),
+        (allow(2.5, 4, bare=True, written=(3.2, 3.3)), [UNTRUE]),
+    ],
+)
+def test_an_answer_that_tells_no_rows_is_held_to_whether_it_allows(answer, wrong):
+    assert found([answer], SUSPENSION) == wrong
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
     [(deny(6.5, 7), [STALE]), (allow(6.5, 7), []), (deny(4, 5.5), []), (allow(4, 5.5), []), (allow(3.5, 4.9), [STALE])],
 )
 def test_a_suspension_that_is_lifted(answer, wrong):

@@ -42,6 +42,8 @@ async def test_no_answer_is_stale(servers, database, tmp_path):
     assert len(report.history.answers) >= 2_500
     assert sum(report.kinds.values()) >= 60
     assert report.history.stops
+    # By proxies and searches too.
+    assert sum(answer.bare for answer in report.history.answers) > 100, str(report)
     # It was worth it: changes were seen, and all kinds of answers given.
     assert report.unseen.total() <= 3, str(report)
     assert min(sum(answer.allowed is said for answer in report.history.answers) for said in (True, False)) > 300, str(
@@ -74,14 +76,19 @@ class Race:
     deadline: float = 5.0
     found: str = UNTRUE
     meanwhile: str = ""  # asked about before the answer goes on
+    ahead: bool = False  # the process takes the clock for later than it is, until the answer goes on
 
 
 RACES = {
     "revision": Race("person suspended", "h{}/us person"),
     "until": Race("training expires", "h{}/trainee person", longer=0.2),
+    "lower bound": Race("training expires", "h{}/trainee person", found=STALE, ahead=True),
     "deadline": Race("person suspended", "h{}/us person", "answer", DEADLINE + 1, DEADLINE, LATE),
     # Read before the change, kept after another's answer told of it: from then on wrong for good.
     "fill": Race("person suspended", "h{}/us person", "read", meanwhile="h{}/abroad person"),
+    "key fill": Race("owner of a key suspended", "h{} by owner", "read", meanwhile="h{}/abroad person"),
+    # Known to be gone, and back: without an entry only this read tells.
+    "closing read": Race("owner of a key suspended", "h{} by owner", found=STALE),
     "dropping": Race("person suspended", "h{}/us person", found=STALE),
     "sponsor": Race("person suspended", "h{}/bot agent"),
     "organization": Race("organization suspended", "h{}/us person"),
@@ -125,14 +132,23 @@ async def found(races: Run, process: Process, raced: Race, turn: int) -> list[st
     name = raced.asked.format(turn)
     # What expires is on record before it is asked about.
     expiring = await change.do() if raced.kind.endswith("expires") else None
+    ahead = process.folder / "ahead"
+    if raced.ahead:
+        ahead.touch()
+    if raced.meanwhile:  # so that the process knows of a revision: before, it keeps nothing that was read meanwhile
+        await made.ask(1, raced.meanwhile.format(turn))
     async with process.holding(raced.spot):
         asked = asyncio.create_task(made.ask(1, name))
         await process.held(raced.spot)
-        await made.note(change, expiring or await change.do())
+        ahead.unlink(missing_ok=True)
+        if not raced.ahead:
+            await made.note(change, expiring or await change.do())
         if raced.meanwhile:
             await made.ask(1, raced.meanwhile.format(turn))
         await asyncio.sleep(raced.longer)
     await asked
+    if raced.ahead:  # it expires after the answer
+        await made.note(change, expiring or await change.do())
     await made.ask(1, name)
     for move in back:
         await made.move(move)
@@ -156,3 +172,25 @@ async def test_no_guard_that_holds_is_found(servers, races, tmp_path, deadline):
         if raced.deadline == deadline:
             async with racing(servers, races, tmp_path, deadline) as process:  # one that has read nothing yet
                 assert await found(races, process, raced, 1) == []
+
+
+@pytest.mark.parametrize("touches", [False, True], ids=["touches nobody", "touches its organization"])
+async def test_a_grant_that_has_room_again_must_touch_its_organization(servers, races, tmp_path, touches):
+    """Whether it is full is on record there, and kept in memory as such."""
+    turn, sql = int(touches), races.world.service.sql
+    (episode,) = Changes(races.world).seats(turn)
+    assert episode.seat
+    holder, other = episode.seat
+    async with racing(servers, races, tmp_path, 5.0) as process:
+        made = Run(races.world, [*races.processes, process], races.clock, random.Random(turn))
+        while not await made.ask(0, holder):  # claims the only seat
+            pass
+        made.asked.clear()
+        assert await made.ask(1, other) is False
+        sql(f"ALTER TABLE seat_counts {'ENABLE ALWAYS' if touches else 'DISABLE'} TRIGGER touch_full")
+        try:
+            await made.move(episode.moves[0])
+        finally:
+            sql("ALTER TABLE seat_counts ENABLE ALWAYS TRIGGER touch_full")
+        assert await made.ask(1, other) is touches
+    assert [finding.what for finding in made.report(5.0, 0).findings] == ([] if touches else [STALE])
