@@ -44,6 +44,7 @@ async def _run(settings: Settings) -> None:
     if settings.production:
         await db.refuse_owners(_urls(settings))
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(sequencer.close)
         beside = await _beside(settings, lambda: sequencer.leads, stack)
         await asyncio.gather(sequencer.run(), *beside)
 
