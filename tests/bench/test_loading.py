@@ -17,7 +17,7 @@ from mythos_gate.registry import imports
 from mythos_gate.registry.change import Registry
 from tests import postgres
 
-LOG = {"log_entries", "revision", "revision_stamps", "touched"}
+LOG = {"log_entries", "log_queue", "revision", "revision_stamps", "touched"}
 # Random, or of the moment of the load.
 LEFT_OUT = {"created_at", "valid", "salt", "commitment", "number"}
 NAMES = {

@@ -40,6 +40,7 @@ def test_it_measures_everybody(state: Path, tmp_path: Path):
         ("single", "gate"),
         ("single", "cerbos"),
         ("single", "echo"),
+        ("single", "treeless"),
         ("batch", "gate"),
         ("batch", "cerbos"),
     }

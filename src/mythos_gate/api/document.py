@@ -14,6 +14,10 @@ PUBLIC = frozenset(
         "/openapi.json",
     }
 )
+# The log's tree, for everybody.
+TREE = frozenset(
+    {"/checkpoint", "/tile/{level}/{index}", "/v1/log/consistency", "/v1/log/keys", "/v1/log/timestamps/{size}"}
+)
 TITLES = {kind.status: kind.title for kind in KINDS.values()}
 PROBLEM = {
     "type": "object",
@@ -53,7 +57,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     for status in _statuses(operation, method, path):
         told = responses.setdefault(str(status), {"description": TITLES[status]})
         told.setdefault("content", {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}})
-    if path not in PUBLIC:
+    if path not in PUBLIC | TREE:
         operation["security"] = [{"key": []}]
 
 
@@ -61,6 +65,8 @@ def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:
     """The problems that a route can answer with, by what it takes."""
     if path in PUBLIC:
         return [503] if path.endswith("/ready") else [404] if "{" in path else []
+    if path in TREE:
+        return [400, 404, 503]
     found = [400, 401, 403, 503]
     if "{" in path or method != "get":
         found.append(404)

@@ -182,11 +182,11 @@ async def list_entries(
 
 
 async def _signed(connection: AsyncConnection, size: int | None) -> int:
-    """The size asked for, if a signed head covers it; else the newest signed one."""
+    """The newest signed size, or the one asked for. `Invalid` if no signed head covers that."""
     found = await tree.published(connection)
     newest = found[0].size if found is not None else 0
     if size is not None and size > newest:
-        raise NotFound(f"size: the log has {newest} signed entries so far")
+        raise Invalid(f"the log has {newest} signed entries so far: ask for no larger size")
     return newest if size is None else size
 
 
