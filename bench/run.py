@@ -219,7 +219,8 @@ def _entrants(
             Entrant("single", "cerbos", _to(rival, peers.CERBOS_EVALUATION, alone), connections, rival.roots),
             Entrant("single", "echo", _to(bare, "/", served.bodies), connections, bare.roots),
         ]
-    entrants += [other.single(64, name) for name, other in others.items()]
+    # As often as the gate: who was asked less has fewer of the subjects in memory.
+    entrants += [other.single(connections, name) for name, other in others.items() for connections in SINGLE]
     target = load.Target(f"{served.gate.url}{EVALUATIONS}", own, served.gate.keys.gateway)
     return [
         *entrants,
