@@ -9,13 +9,16 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 
 from mythos_gate.errors import Misconfigured
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
+PAUSE = 1.0  # seconds before what failed is started again
 NOT_STARTED = 3  # uvicorn's exit code of a service that cannot start
 
 logger = logging.getLogger(__name__)
@@ -95,9 +98,14 @@ class Workers:
         except Misconfigured as error:
             logger.critical("%s", error)
             return NOT_STARTED
+        except Exception:
+            # It is started again: what keeps it from the log's tree must not end the decisions.
+            logger.exception("the process beside the workers failed")
+        time.sleep(PAUSE)
         return 1
 
     def _stop(self) -> None:
         self._stopping = True
         for process in self._processes:
-            os.kill(process, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended, and was waited for a moment ago
+                os.kill(process, signal.SIGTERM)
