@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -159,16 +159,7 @@ async def list_entries(
     All pages are of one tree, of the `size` that the first one names: nothing is skipped or told twice. `next` is null
     on the last page; a page of a list that is narrowed may be empty before.
     """
-    filters = Filters(
-        asked.type,
-        asked.since,
-        asked.until,
-        asked.organization,
-        asked.subject,
-        asked.decision,
-        asked.reason,
-        asked.caller,
-    )
+    filters = Filters(**asdict(asked))
     async with read_only(gate) as connection:
         pinned, start = _place(cursor) if cursor is not None else (await _signed(connection, size), 0)
         found, onward = await reading.page(connection, start, pinned, limit, filters)

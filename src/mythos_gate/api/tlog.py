@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.api.deps import MayReadLog, TheGate, read_only
 from mythos_gate.audit import reading, tree
 from mythos_gate.audit.merkle import HASH, TILE_WIDTH, Tile
+from mythos_gate.audit.merkle import width as width_of
 from mythos_gate.errors import NotFound
 
 router = APIRouter(tags=["tree"])
@@ -66,7 +67,7 @@ async def _published(connection: AsyncConnection, level: int, index: str) -> tup
         raise NotFound("a tile's number has no leading zeros beyond its groups of three digits")
     tile, width = Tile(level, int(number)), int(matched[2] or TILE_WIDTH)
     found = await tree.published(connection)
-    if found is None or width > tree.width(tile, found[0].size) or (matched[2] and width >= TILE_WIDTH):
+    if found is None or width > width_of(tile, found[0].size) or (matched[2] and width >= TILE_WIDTH):
         raise NotFound("there is no such tile yet")
     return tile, width
 

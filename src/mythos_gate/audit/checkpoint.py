@@ -42,6 +42,11 @@ class Checkpoint:
         return "".join(f"{line}\n" for line in (self.origin, self.size, note.base64(self.root), *self.extensions))
 
 
+def unverified(given: bytes) -> Checkpoint:
+    """What a note of our own keeping says, whoever signed it."""
+    return Checkpoint.parse(given.partition(b"\n\n")[0].decode() + "\n")
+
+
 def signed(checkpoint: Checkpoint, signers: Sequence[SignerKey]) -> bytes:
     return note.sign(checkpoint.format(), signers)
 

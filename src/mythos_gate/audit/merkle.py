@@ -168,6 +168,11 @@ def proof(groups: Sequence[Sequence[Node]], tiles: Mapping[Tile, bytes]) -> list
     return [fold([tile_hash(node, tiles[tile_of(node)]) for node in group]) for group in groups]
 
 
+def width(tile: Tile, size: int) -> int:
+    """How many hashes the tile has in a tree of this size: 0 to 256."""
+    return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * tile.level) - tile.index * TILE_WIDTH))
+
+
 def tile_widths(size: int) -> Iterator[tuple[Tile, int]]:
     """Every tile of a tree with how many hashes it has (C2SP tlog-tiles), level by level from the leaves."""
     level = 0

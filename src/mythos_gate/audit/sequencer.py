@@ -24,6 +24,7 @@ from mythos_gate.audit.merkle import (
     tile_hash,
     tile_of,
     tiles_for,
+    width,
 )
 from mythos_gate.audit.signer import Signer
 
@@ -187,11 +188,12 @@ class Sequencer:
             raise Tampered("the log's head is gone")
         size, root = head
         nodes = root_nodes(size)
-        edges = [Tile(level, width // TILE_WIDTH) for level, width in _counts(size) if width % TILE_WIDTH]
-        tiles = await self._tiles({*map(tile_of, nodes), *edges})
+        # A level's last tile is not full just where the tree has a root in it.
+        edges = {tile_of(node) for node in nodes}
+        tiles = await self._tiles(edges)
         try:
             frontier = Frontier.of(size, [tile_hash(node, tiles[tile_of(node)]) for node in nodes])
-            edge = {tile.level: tiles[tile][: _width(size, tile) * HASH] for tile in edges}
+            edge = {tile.level: tiles[tile][: width(tile, size) * HASH] for tile in edges}
         except (KeyError, ValueError) as error:
             raise Tampered(f"the tiles of a log of {size} entries are incomplete") from error
         if frontier.root() != root:
@@ -214,18 +216,6 @@ class Sequencer:
         note = self._signer.sign(Checkpoint(self._origin, size, root), last, path)
         await self._session.execute(SIGNED, size, note)
         self._stored = size
-
-
-def _counts(size: int) -> Iterable[tuple[int, int]]:
-    """How many hashes each level of tiles has."""
-    level = 0
-    while count := size >> 8 * level:
-        yield level, count
-        level += 1
-
-
-def _width(size: int, tile: Tile) -> int:
-    return (size >> 8 * tile.level) - tile.index * TILE_WIDTH
 
 
 def _filled(tree: _Tree, size: int, gained: Mapping[int, Sequence[bytes]]) -> Iterable[tuple[Tile, bytes]]:

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import BigInteger, SmallInteger, column, func, select, tuple_, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.audit import merkle
+from mythos_gate.audit import checkpoint, merkle
 from mythos_gate.audit.checkpoint import Checkpoint
-from mythos_gate.audit.merkle import HASH, TILE_HEIGHT, TILE_WIDTH, Node, Tile
+from mythos_gate.audit.merkle import HASH, TILE_WIDTH, Node, Tile
 from mythos_gate.tables import log_checkpoints, log_head, log_leaves, log_queue, log_tiles
 
 
@@ -27,7 +27,7 @@ async def published(connection: AsyncConnection, size: int | None = None) -> tup
     note = (await connection.execute(query)).scalar_one_or_none()
     if note is None:
         return None
-    return Checkpoint.parse(note.partition(b"\n\n")[0].decode() + "\n"), note
+    return checkpoint.unverified(note), note
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,6 @@ async def place(connection: AsyncConnection, entry: UUID) -> int | None:
     """The leaf index of an entry; None if it is not in the tree, or not yet."""
     query = select(log_leaves.c.index).where(log_leaves.c.id == entry)
     return (await connection.execute(query)).scalar_one_or_none()
-
-
-def width(tile: Tile, size: int) -> int:
-    """How many hashes the tile has in a tree of this size: 0 to 256."""
-    return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * tile.level) - tile.index * TILE_WIDTH))
 
 
 async def tiles(connection: AsyncConnection, wanted: Sequence[Tile]) -> dict[Tile, bytes]:

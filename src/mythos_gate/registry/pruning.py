@@ -21,8 +21,15 @@ BUSY = "55P03"  # lock_not_available
 
 async def bound(connection: AsyncConnection, members: Mapping[str, Any]) -> dict[str, Any]:
     """With what would be dropped: a proposal holds for exactly that."""
-    found = (await connection.execute(EXTENT, {"before": _month(members["before"])})).one()
-    return {"before": members["before"], "entries": found.entries, "first": found.first, "last": found.last}
+    return _told(members["before"], await _extent(connection, _month(members["before"])))
+
+
+async def _extent(connection: AsyncConnection, before: date) -> Any:
+    return (await connection.execute(EXTENT, {"before": before})).one()
+
+
+def _told(month: str, found: Any) -> dict[str, Any]:
+    return {"before": month, "entries": found.entries, "first": found.first, "last": found.last}
 
 
 async def prune(change: Change, members: Mapping[str, Any], now: datetime) -> None:
@@ -35,9 +42,9 @@ async def prune(change: Change, members: Mapping[str, Any], now: datetime) -> No
         raise Conflict(f"what was written before {members['before']} is kept until {until}: {basis}", code=HELD)
     if await holds.any_stands(change.connection):
         raise Conflict("a legal hold stands (15 CFR 762.6(b)): the whole log is kept until it is lifted", code=HELD)
-    if await bound(change.connection, members) != dict(members):
+    found = await _extent(change.connection, before)
+    if _told(members["before"], found) != dict(members):
         raise Outdated("the log was changed since: propose it again")
-    found = (await change.connection.execute(EXTENT, {"before": before})).one()
     if not found.entries:
         raise Conflict(f"nothing is kept that was written before {members['before']}")
     if found.unsigned:
