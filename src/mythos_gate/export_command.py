@@ -44,7 +44,13 @@ async def write(settings: Settings, key: str, wanted: Wanted, target: Path, prog
     try:
         async with reader.connect() as connection:
             plan = await exporting.planned(
-                connection, wanted.start, wanted.end, wanted.size, wanted.filters, wanted.formats
+                connection,
+                sequencing.vouching(settings),
+                wanted.start,
+                wanted.end,
+                wanted.size,
+                wanted.filters,
+                wanted.formats,
             )
         async with writing(settings, urls[DbRole.SERVICE]) as log:
             await log.note("log_exported", at, {"actor": caller.id, "export": export, **plan.logged})

@@ -9,7 +9,8 @@ import pytest
 
 from mythos_gate import sequencing
 from mythos_gate.api.tlog import tile_path
-from mythos_gate.audit import checkpoint, merkle, reading, receipt, timestamps, tlogproof
+from mythos_gate.audit import bundle, checkpoint, merkle, reading, receipt, timestamps, tlogproof
+from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.merkle import Frontier
 from mythos_gate.audit.note import VerifierKey
@@ -105,6 +106,15 @@ async def test_that_the_log_was_read_is_in_the_log_with_what_was_asked_and_no_va
     assert "secret" not in json.dumps(read)
 
 
+async def test_that_the_facts_of_a_decision_were_read_is_in_the_log_and_that_its_caller_read_it_is_not(service):
+    said = (await service.ask(question())).json()["context"]["id"]
+    assert "facts" not in (await service.get(f"/v1/decisions/{said}", Role.GATEWAY)).json()
+    assert (await service.get(f"/v1/decisions/{said}", Role.AUDITOR)).json()["facts"]
+    (read,) = [each["body"] for each in await service.entries() if each["body"]["type"] == "log_read"]
+    ((auditor,),) = service.sql("SELECT id FROM callers WHERE name = 'test auditor'")
+    assert (read["actor"], read["decision"], read["rows"]) == (auditor, said, 1)
+
+
 async def test_a_tree_that_is_not_there_yet_is_not_listed(service):
     await service.sequence()
     size = (await service.get("/v1/log/entries?limit=1")).json()["size"]
@@ -174,10 +184,11 @@ async def test_a_monitor_rebuilds_the_tree_from_public_tiles_and_an_auditor_the_
         await service.ask(question())
     for number in range(300):
         service.sql(
-            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) SELECT gen_random_uuid(), now(), 'x',"
-            " 'pdp-x', %s, sha256('\\x00' || body), body FROM (SELECT convert_to(%s, 'UTF8') AS body) AS b",
-            number, f'{{"n":{number}}}',
-        )  # fmt: skip
+            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) SELECT id, now(), 'x', 'pdp-x', %s,"
+            " sha256('\\x00' || body), body FROM (SELECT id, convert_to(format('{\"id\":\"%%s\"}', id), 'UTF8') AS body"
+            " FROM gen_random_uuid() AS id) AS b",
+            number,
+        )
     entries = await service.entries()
     client = service.client
     note = (await client.get("/checkpoint")).content
@@ -188,10 +199,11 @@ async def test_a_monitor_rebuilds_the_tree_from_public_tiles_and_an_auditor_the_
         width = min(256, head.size - index)
         path = f"{tile_path(index // 256)}{f'.p/{width}' if width < 256 else ''}"
         answer = await client.get(f"/tile/0/{path}")
-        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
         hashes += answer.content
-        bundle = await service.get(f"/tile/entries/{path}")
-        bodies += unbundled(bundle.content)
+        answer = await service.get(f"/tile/entries/{path}")
+        assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+        bodies += unbundled(answer.content)
         assert (await client.get(f"/tile/entries/{path}")).status_code == 401
     leaves = [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
     assert fresh(leaves).root() == head.root
@@ -277,6 +289,36 @@ async def test_the_state_of_the_log_names_head_queue_witnesses_and_timestamp(dat
             "application/timestamp-reply",
         )
         assert (await service.client.get(f"/v1/log/timestamps/{size + 1}")).status_code == 404
+
+
+async def test_proofs_and_exports_are_against_a_head_that_witnesses_have_cosigned(database, tmp_path):
+    one = Witness(VerifierKey("log.example", bytes(32)))
+    file = tmp_path / "witnesses"
+    file.write_text(one.line)
+    async with Service.running(database, tmp_path, witnesses=file) as service:
+        await service.prepare()
+        await service.load_programme()
+        early = (await service.ask(question())).json()["context"]["id"]
+        await service.sequence()
+        ((cosigned, signed),) = service.sql("SELECT size, note FROM log_checkpoints")
+        grown = checkpoint.with_signatures(signed, [checkpoint.cosign(signed, one.name, one.key, 1_900_000_000)])
+        service.sql("UPDATE log_checkpoints SET note = %s", grown)
+        late = (await service.ask(question())).json()["context"]["id"]
+        await service.sequence()
+        newest = service.sql("SELECT max(size) FROM log_checkpoints")[0][0]
+
+        async def head(path):
+            proof = tlogproof.Proof.parse((await service.get(path)).content)
+            return checkpoint.unverified(proof.checkpoint).size
+
+        assert newest > cosigned
+        assert await head(f"/v1/decisions/{early}/proof") == cosigned
+        assert await head(f"/v1/decisions/{late}/proof") == newest  # there is no better one yet
+        assert await head(f"/v1/decisions/{early}/proof?size={newest}") == newest
+        answer = await service.post("/v1/log/exports", Role.AUDITOR, json={})
+        (tmp_path / "bundle.zip").write_bytes(answer.content)
+        given = Bundle(tmp_path / "bundle.zip")
+        assert (given.manifest()[0].size, given.read(bundle.CHECKPOINT)) == (cosigned, grown)
 
 
 async def test_a_service_with_a_file_of_witnesses_that_is_none_does_not_start(database, tmp_path):

@@ -312,6 +312,7 @@ async def test_the_sequencers_process_does_all_of_it_and_an_export_is_verified_w
     log.verify()
     answer = await service.post("/v1/log/exports", Role.AUDITOR, json={})
     path = tmp_path / "bundle.zip"
+    assert answer.status_code == 200, answer.text
     path.write_bytes(answer.content)
     trust = Trust([signer.verifier], [service.gate.receipts.verifier], [one.verifier], 1)
     report = verify(Bundle(path), trust)

@@ -3,7 +3,7 @@
 import json
 import secrets
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import psycopg
@@ -11,10 +11,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mythos_gate import db
-from mythos_gate.audit import checkpoint, entry, merkle, sequencer
+from mythos_gate.audit import checkpoint, entry, merkle, reading, sequencer
 from mythos_gate.audit.entry import leaf_hash, uuid7
 from mythos_gate.audit.merkle import Unproven
 from mythos_gate.audit.note import BadNote, SignerKey
+from mythos_gate.audit.reading import Filters
 from mythos_gate.audit.sequencer import Overtaken, Sequencer, Tampered
 from mythos_gate.audit.signer import Signer
 from mythos_gate.db import DbRole
@@ -54,6 +55,16 @@ class Log:
         body = entry.canonical(members)
         self.writers[writer] = (n + 1, leaf_hash(body))
         return identifier, now, "test", writer, n + 1, leaf_hash(body), body
+
+    def insert(self, identifier, at, body, n=1, writer="pdp-fedcba9876543210", role=None):
+        """As whoever has the login of a role, and nothing of the gate."""
+        with psycopg.connect(self.database, autocommit=True) as login:
+            if role is not None:
+                login.execute(f"SET ROLE {role}")
+            row = (identifier, at, "test", writer, n, leaf_hash(body), body)
+            login.execute(
+                "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)", row
+            )
 
     def placed(self):
         """(index, body) of every leaf, by index."""
@@ -282,6 +293,97 @@ async def test_what_was_changed_before_it_was_taken_in_stays_out_and_in_sight(
         assert await made.step() == 3
     assert [refused for (refused,) in log.sql("SELECT refused FROM log_queue")] == [why]
     assert f"the log was tampered with: {why}" in caplog.text
+
+
+async def test_an_id_is_in_the_tree_once(log, tmp_path, key, caplog):
+    """The key of an entry is (id, at): whoever has the service's login can write one id twice."""
+    identifier, moments = (
+        uuid7(datetime.now(UTC), bytes(10)),
+        [datetime.now(UTC) + timedelta(seconds=n) for n in (1, 2, 3)],
+    )
+    bodies = [entry.canonical({"id": identifier, "n": n}) for n in (1, 2, 3)]
+    async with sequencing(log, tmp_path, key) as made:
+        for n in (0, 1):
+            log.insert(identifier, moments[n], bodies[n], n + 1, role=DbRole.SERVICE.value)
+        log.add(2)
+        assert await made.step() in {0, 3}
+        assert await made.step() == 3
+        log.insert(identifier, moments[2], bodies[2], 3, role=DbRole.SERVICE.value)
+        log.add(1)
+        await made.step()
+        assert await made.step() == 4
+    assert [body for _, body in log.placed()].count(bodies[0]) == 1
+    assert log.sql("SELECT refused, count(*) FROM log_queue GROUP BY 1") == [("the entry has the id of another one", 2)]
+    assert caplog.text.count("the log was tampered with: the entry has the id of another one") == 2
+
+
+IDENTIFIER = "01234567-89ab-7def-8123-0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_taken"),
+    [
+        (b'{"id":"%s"}', True),
+        (rb'{"id":"%s","x":"\\\\u0000"}', True),  # a backslash and more, no NUL
+        (b'{"id":"%s",\n"x":1}', False),
+        (b'{"id":"%s","x":"\xff"}', False),
+        (rb'{"id":"%s","x":"\u0000"}', False),
+        (rb'{"id":"%s","x":"\\\\\u0000"}', False),
+        (rb'{"id":"%s","x":"\ud800"}', False),
+        (b'["%s"]', False),
+        (b'{"id":"x%s"}', False),
+        (b'{"id":"%s"', False),
+        (b'{"ix":"%s"}', False),
+    ],
+)
+async def test_what_lists_and_exports_could_not_show_stays_out_and_in_sight(
+    log, service_reader, tmp_path, key, body, is_taken, caplog
+):
+    log.insert(IDENTIFIER, datetime.now(UTC), body % IDENTIFIER.encode(), role=DbRole.SERVICE.value)
+    log.add(1)
+    async with sequencing(log, tmp_path, key) as made:
+        assert await made.step() == 1 + is_taken
+    assert await service_reader() == 1 + is_taken
+    why = "the entry is none that could be read back"
+    assert [refused for (refused,) in log.sql("SELECT refused FROM log_queue")] == [why] * (not is_taken)
+    assert (why in caplog.text) == (not is_taken)
+
+
+@pytest.fixture
+def service_reader(log):
+    """Reads everything in the tree with a filter that looks into the bodies."""
+
+    async def read():
+        engine = db.engine(log.database, DbRole.READER, pool_size=1)
+        async with engine.connect() as connection:
+            whole, _ = await reading.page(connection, 0, 10, 10, Filters())
+            narrowed, _ = await reading.page(connection, 0, 10, 10, Filters(caller="nobody"))
+        await engine.dispose()
+        assert narrowed == []
+        return len([reading.members(leaf.body) for leaf in whole])
+
+    return read
+
+
+async def test_no_function_looks_into_temporary_tables_first(log):
+    """Or whoever has the service's login makes a table `log_queue` of its own, and its entries are queued there."""
+    searching = log.sql(
+        "SELECT proname, proconfig::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+        " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')"
+    )
+    assert {"enqueue", "bump_revision", "prune_log"} < {name for name, _ in searching}
+    assert [name for name, set_ in searching if '"search_path=public, pg_temp"' not in (set_ or "")] == []
+    with psycopg.connect(log.database, autocommit=True) as login:
+        login.execute("SET ROLE mythos_gate_service")
+        login.execute("CREATE TEMPORARY TABLE log_queue (id int, entry_id uuid, at timestamptz)")
+        login.execute("GRANT INSERT ON log_queue TO PUBLIC")
+        body = entry.canonical({"id": IDENTIFIER})
+        login.execute(
+            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body)"
+            " VALUES (%s, now(), 'test', 'pdp-fedcba9876543210', 1, %s, %s)",
+            (IDENTIFIER, leaf_hash(body), body),
+        )
+    assert log.sql("SELECT entry_id::text FROM log_queue") == [(IDENTIFIER,)]
 
 
 @pytest.mark.parametrize(

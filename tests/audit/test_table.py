@@ -6,6 +6,7 @@ import json
 from functools import cache
 
 import jsonschema
+import orjson
 import pytest
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
@@ -67,6 +68,26 @@ def test_lines_end_as_rfc_4180_says_and_all_have_as_many_cells():
     rows = list(csv.reader(io.StringIO(text.decode(), newline="")))
     assert text.count(b"\r\n") == text.count(b"\n") == len(rows) == 10
     assert {len(row) for row in rows} == {len(table.NAMES)}
+
+
+STRANGE = [
+    b"{}", b'{"type":5,"at":"x","n":"y","rows":3,"caller":[],"subject":7,"policy":{"revision":"z"}}',
+    b'{"type":"decision","at":"2026-01-01T00:00:00.000000Z","subject":{},"outcome":1,"n":1e300,"organization":[{}]}',
+    b'{"n":99999999999999999999}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", STRANGE)
+def test_an_entry_that_the_gate_never_wrote_breaks_no_form(body):
+    """Whoever has the service's login can write any object."""
+    [row] = cells(body)
+    assert row["leaf"] == leaf_hash(body).hex()
+    event = ocsf.event(7, leaf_hash(body), body)
+    assert (event["class_uid"], event["unmapped"]) == (0, orjson.loads(body))
+    if table.has_parquet():
+        file = table.Parquet()
+        file.write_rows([table.row(7, leaf_hash(body), body)])
+        file.finish()
 
 
 def test_parquet_has_the_same_rows():

@@ -65,7 +65,9 @@ async def export_log(request: Request, gate: TheGate, caller: MayReadLog) -> Str
         raise Misconfigured("no key signs exports: run `mythos-gate db upgrade`")
     filters = Filters(**wanted.filters.model_dump())
     async with read_only(gate) as connection:
-        plan = await exporting.planned(connection, wanted.start, wanted.to, wanted.size, filters, wanted.formats)
+        plan = await exporting.planned(
+            connection, gate.vouching, wanted.start, wanted.to, wanted.size, filters, wanted.formats
+        )
     export, at = str(uuid4()), gate.now
     # Before the first byte leaves: whatever was read is in the log.
     await gate.log.note("log_exported", at, {"actor": caller.id, "export": export, **plan.logged})

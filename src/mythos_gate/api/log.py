@@ -39,9 +39,10 @@ async def read_decision(decision: UUID, gate: TheGate, caller: MayReadDecisions)
     """A decision. Facts, rows and all codes only for those who may see them; others see their own decisions."""
     async with read_only(gate) as connection:
         entry = reading.members(await _own(gate, connection, caller, decision))
-        if gate.permissions.has(caller, Permission.EXPLAIN):
-            return entry
-        return _safe(entry, await _reasons(connection, entry["policy"]["sha256"]))
+        if not gate.permissions.has(caller, Permission.EXPLAIN):
+            return _safe(entry, await _reasons(connection, entry["policy"]["sha256"]))
+    await gate.log.note("log_read", gate.now, {"actor": caller.id, "decision": str(decision), "rows": 1})
+    return entry
 
 
 async def _own(gate: Gate, connection: AsyncConnection, caller: Caller, decision: UUID) -> bytes:
@@ -87,7 +88,7 @@ async def read_decision_proof(decision: UUID, gate: TheGate, caller: MayReadDeci
     """That the decision is in the log: an inclusion proof with the checkpoint that it leads to (C2SP tlog-proof)."""
     async with read_only(gate) as connection:
         await _own(gate, connection, caller, decision)
-        return await _proof(connection, decision, size)
+        return await _proof(gate, connection, decision, size)
 
 
 # --- the log as it is -----------------------------------------------------------------------------------------
@@ -202,12 +203,15 @@ def _place(cursor: str) -> tuple[int, int]:
 async def read_entry_proof(entry: UUID, gate: TheGate, caller: MayReadLog, size: Size = None) -> Response:  # noqa: ARG001  the signature says who may call
     """That an entry is in the log: an inclusion proof with the checkpoint that it leads to (C2SP tlog-proof)."""
     async with read_only(gate) as connection:
-        return await _proof(connection, entry, size)
+        return await _proof(gate, connection, entry, size)
 
 
-async def _proof(connection: AsyncConnection, entry: UUID, size: int | None) -> Response:
+async def _proof(gate: Gate, connection: AsyncConnection, entry: UUID, size: int | None) -> Response:
+    """Against a head that witnesses have cosigned, if there is one that covers the entry."""
     index = await tree.place(connection, entry)
-    found = await tree.published(connection, size)
+    found = await cosigning.published(connection, gate.vouching.witnesses, gate.vouching.quorum, size)
+    if found is not None and index is not None and index >= found[0].size:
+        found = await tree.published(connection)
     if index is None or found is None or index >= found[0].size:
         raise NotFound("no signed head covers this entry yet: ask again in a second, or for its receipt")
     hashes = await tree.proof(connection, merkle.inclusion_nodes(index, found[0].size))

@@ -41,7 +41,7 @@ async def entry_bundle(index: Index, gate: TheGate, caller: MayReadLog) -> Respo
     if len(bodies) < width:
         raise NotFound("these entries are no longer kept")
     await gate.log.note("log_read", gate.now, {"actor": caller.id, "from": tile.index * TILE_WIDTH, "rows": width})
-    return Response(_bundle(bodies), media_type=BYTES, headers={"Cache-Control": "private, immutable"})
+    return Response(_bundle(bodies), media_type=BYTES, headers={"Cache-Control": FOR_EVER.replace("public", "private")})
 
 
 def _bundle(bodies: Sequence[bytes]) -> bytes:

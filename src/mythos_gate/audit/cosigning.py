@@ -181,11 +181,30 @@ async def states(connection: AsyncConnection, witnesses: Sequence[Witness]) -> l
     return found
 
 
-async def vouched(connection: AsyncConnection, witnesses: Sequence[Witness], quorum: int) -> Vouched | None:
-    """The newest head that so many of these witnesses cosigned. `BadNote` if a line of theirs does not hold."""
+async def published(
+    connection: AsyncConnection, witnesses: Sequence[Witness], quorum: int, size: int | None = None
+) -> tuple[Checkpoint, bytes] | None:
+    """The head to prove things against: the newest that is vouched for, or the first such one of at least this size.
+
+    If there is none, one that the log alone has signed; None if there is no such either.
+    """
+    found = await vouched(connection, witnesses, quorum, size) if witnesses else None
+    return await tree.published(connection, size) if found is None else (found.head, found.note)
+
+
+async def vouched(
+    connection: AsyncConnection, witnesses: Sequence[Witness], quorum: int, size: int | None = None
+) -> Vouched | None:
+    """The newest head that so many of these witnesses cosigned, or the first such one of at least this size.
+
+    `BadNote` if a line of theirs does not hold.
+    """
     columns = _recent()
     cosigned = sum((cast(_has(columns.c.note, each), Integer) for each in witnesses), start=literal(0))
     query = select(columns.c.note).where(cosigned >= quorum).order_by(columns.c.size.desc()).limit(1)
+    if size is not None:
+        covering = select(columns.c.note).where(cosigned >= quorum, columns.c.size >= size)
+        query = covering.order_by(columns.c.size).limit(1)
     signed = (await connection.execute(query)).scalar_one_or_none()
     if signed is None:
         return None

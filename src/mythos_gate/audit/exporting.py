@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, Protocol
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mythos_gate.audit import bundle, merkle, ocsf, reading, table, tree
+from mythos_gate.audit import bundle, cosigning, merkle, ocsf, reading, table, tree
+from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.bundle import Archive, Manifest
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import timestamp
@@ -132,10 +133,16 @@ class Plan:
 
 
 async def planned(
-    connection: AsyncConnection, start: int, end: int | None, size: int | None, filters: Filters, formats: Sequence[str]
+    connection: AsyncConnection,
+    vouching: Vouching,
+    start: int,
+    end: int | None,
+    size: int | None,
+    filters: Filters,
+    formats: Sequence[str],
 ) -> Plan:
     """`Invalid` or `NotFound`, before anything is sent."""
-    found = await tree.published(connection, size)
+    found = await cosigning.published(connection, vouching.witnesses, vouching.quorum, size)
     if found is None:
         raise NotFound("no signed head covers so many entries yet: ask again in a second, or for fewer")
     checkpoint, note = found
@@ -199,7 +206,8 @@ class Export:
             yield
         archive.write(form.end())
         archive.end()
-        self._records = records
+        if form.name == bundle.RECORDS:  # months may be dropped before the other forms are made
+            self._records = records
 
     async def _windows(self) -> AsyncIterator[Window]:
         at, end = self._plan.start, self._plan.end

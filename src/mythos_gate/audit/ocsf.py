@@ -36,6 +36,16 @@ def line(index: int, leaf: bytes, body: bytes) -> bytes:
 def event(index: int, leaf: bytes, body: bytes) -> dict[str, Any]:
     """Of one entry, which its `metadata.uid` and leaf hash name."""
     entry = orjson.loads(body)
+    try:
+        return _event(index, leaf, entry)
+    except (LookupError, TypeError, AttributeError, ValueError):
+        # Not as the gate writes them: to be seen, and no reason for an export to break off.
+        metadata = {"version": VERSION, "product": PRODUCT, "sequence": index, "labels": [f"leaf:{leaf.hex()}"]}
+        return {"class_uid": 0, "category_uid": 0, "activity_id": 0, "type_uid": 0, "time": 0,
+                "severity_id": INFORMATIONAL, "metadata": metadata, "unmapped": entry}  # fmt: skip
+
+
+def _event(index: int, leaf: bytes, entry: dict[str, Any]) -> dict[str, Any]:
     if entry["type"] == "decision":
         class_uid, activity, members = _decision(entry)
     elif entry["type"] in UNCHANGING:

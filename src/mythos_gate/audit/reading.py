@@ -59,7 +59,11 @@ class Filters:
             found.append(kept.at >= self.since)
         if self.until is not None:
             found.append(kept.at < self.until)
-        return [*found, *(_holds(*shapes) for shapes in self._shapes())]
+        return found
+
+    def contents(self, body: ColumnElement[bytes]) -> list[ColumnElement[bool]]:
+        """What the body must say, as against `conditions` on the row."""
+        return [_holds(body, *shapes) for shapes in self._shapes()]
 
     def _shapes(self) -> Sequence[Sequence[dict[str, Any]]]:
         """For each member asked for, the ways in which entries name it."""
@@ -79,9 +83,9 @@ class Filters:
         return shapes
 
 
-def _holds(*shapes: dict[str, Any]) -> ColumnElement[bool]:
-    body = typed(func.convert_from(log_entries.c.body, "UTF8"), JSONB)
-    return or_(*(body.contains(shape) for shape in shapes))
+def _holds(body: ColumnElement[bytes], *shapes: dict[str, Any]) -> ColumnElement[bool]:
+    read = typed(func.convert_from(body, "UTF8"), JSONB)
+    return or_(*(read.contains(shape) for shape in shapes))
 
 
 async def find(connection: AsyncConnection, identifier: UUID, kind: str | None) -> bytes | None:
@@ -119,7 +123,9 @@ async def page(
     The page may be empty before the end: at most WINDOW entries are looked at.
     """
     end = min(size, start + WINDOW)
-    query = _placed(start, end).where(*filters.conditions()).limit(limit)
+    # OFFSET keeps the database from looking into bodies that are not in the tree: they may be anything.
+    placed = _placed(start, end).where(*filters.conditions()).offset(0).subquery()
+    query = select(placed).where(*filters.contents(placed.c.body)).order_by(placed.c.index).limit(limit)
     found = [Leaf(*row) for row in await connection.execute(query)]
     onward = found[-1].index + 1 if len(found) == limit else end
     return found, onward if onward < size else None

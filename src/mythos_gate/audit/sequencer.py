@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from mythos_gate.audit.checkpoint import Checkpoint
-from mythos_gate.audit.entry import leaf_hash
+from mythos_gate.audit.entry import is_legible, leaf_hash
 from mythos_gate.audit.merkle import (
     HASH,
     TILE_WIDTH,
@@ -34,10 +34,18 @@ PATIENCE = 30.0  # seconds for a statement
 ALONE = 0x6D79_7468_6F73  # the advisory lock's number
 
 QUEUED = """
-SELECT q.id, e.leaf, e.body
+SELECT q.id, e.id AS entry_id, e.leaf, e.body
 FROM (SELECT id, entry_id, at FROM log_queue WHERE refused IS NULL ORDER BY id LIMIT $1) AS q
 LEFT JOIN log_entries AS e ON e.id = q.entry_id AND e.at = q.at
 ORDER BY q.id
+"""
+# An entry's key is (id, at), so one id may come twice; in the tree it may not.
+REFUSE_DOUBLED = """
+UPDATE log_queue AS q SET refused = $1
+WHERE refused IS NULL AND (
+  EXISTS (SELECT FROM log_leaves WHERE id = q.entry_id)
+  OR EXISTS (SELECT FROM log_queue AS o WHERE o.entry_id = q.entry_id AND o.id < q.id AND o.refused IS NULL)
+)
 """
 REFUSE = "UPDATE log_queue SET refused = $2 WHERE id = ANY ($1::bigint[])"
 PLACE = """
@@ -150,6 +158,12 @@ class Sequencer:
                 sound = await self._sound(queued)
                 if sound:
                     await self._append(sound)
+        except asyncpg.UniqueViolationError as error:
+            self._tree = None
+            if error.constraint_name != "uq_log_leaves_id":
+                raise
+            await self._refuse_doubled()
+            return await self._integrate()
         except BaseException:
             self._tree = None  # whether it was committed is unknown: read it anew
             raise
@@ -158,17 +172,26 @@ class Sequencer:
     async def _sound(self, queued: Sequence[asyncpg.Record]) -> list[tuple[int, bytes]]:
         """Of what was queued (id, leaf), the leaf computed from the bytes. The rest stays queued, marked, for ever."""
         sound, refused = [], dict[str, list[int]]()
-        for number, leaf, body in queued:
+        for number, identifier, leaf, body in queued:
             if body is None:
                 refused.setdefault("the entry is gone", []).append(number)
             elif leaf_hash(body) != leaf:
                 refused.setdefault("the entry is not what its leaf says", []).append(number)
+            elif not is_legible(body, str(identifier)):
+                refused.setdefault("the entry is none that could be read back", []).append(number)
             else:
                 sound.append((number, leaf))
         for why, numbers in refused.items():
             logger.critical("the log was tampered with: %s (queued as %s)", why, numbers)
             await self._session.execute(REFUSE, numbers, why)
         return sound
+
+    async def _refuse_doubled(self) -> None:
+        why = "the entry has the id of another one"
+        refused = await self._session.execute(REFUSE_DOUBLED, why)
+        if refused == "UPDATE 0":
+            raise Tampered("what is queued has the id of a leaf, and no entry of that id is queued")
+        logger.critical("the log was tampered with: %s (%s)", why, refused)
 
     async def _append(self, sound: Sequence[tuple[int, bytes]]) -> None:
         tree = self._known

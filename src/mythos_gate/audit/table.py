@@ -41,6 +41,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "data_set": ("data_set",),
 }
 NUMBERS = frozenset({"index", "n", "policy_revision"})
+LARGEST = 2**63 - 1  # of Parquet's integers
 LISTS = frozenset({"reasons", "cause", "bypassed", "rows"})  # of codes; of an import `rows` is how many it had
 NAMES = ("index", *COLUMNS, "leaf", "details")
 # Told elsewhere in the row, or of no use in a table.
@@ -56,6 +57,11 @@ def row(index: int, leaf: bytes, body: bytes) -> dict[str, Value]:
     members = orjson.loads(body)
     counts = {name: members.pop(name) for name in LISTS & members.keys() if not isinstance(members[name], list)}
     found = {name: _first(members, paths) for name, paths in COLUMNS.items()}
+    for name, value in found.items():  # of an entry that is not as the gate writes them
+        if name not in NUMBERS and isinstance(value, int):
+            found[name] = str(value)
+        elif name in NUMBERS and (not isinstance(value, int) or abs(value) > LARGEST):
+            found[name] = None
     rest = {name: value for name, value in members.items() if name not in LEFT_OUT} | counts
     details = orjson.dumps(rest).decode() if rest else None
     return {"index": index, **found, "leaf": leaf.hex(), "details": details}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, SmallInteger, column, func, select, tuple_, values
+from sqlalchemy import BigInteger, SmallInteger, column, func, literal, select, tuple_, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit import checkpoint, merkle
@@ -60,8 +60,13 @@ async def state(connection: AsyncConnection) -> State:
 async def checkpoints(connection: AsyncConnection, start: int, end: int, most: int) -> list[bytes]:
     """The notes of sizes above `start`, up to `end`: about `most` of them, evenly over the entries, and the last."""
     size = log_checkpoints.c.size
-    bucket = (end - size) * most // max(1, end - start)
-    sizes = select(func.max(size)).where(size > start, size <= end).group_by(bucket)
+    step = max(1, (end - start) // most)
+    bounds = (literal(number, BigInteger) for number in (end, start + 1, -step))
+    stretches = func.generate_series(*bounds).table_valued(column("upto", BigInteger)).render_derived()
+    upto = stretches.c.upto
+    # The newest of each, by the index: a year has tens of millions.
+    newest = select(func.max(size)).where(size > upto - step, size > start, size <= upto).correlate(stretches)
+    sizes = select(newest.scalar_subquery()).select_from(stretches)
     query = select(log_checkpoints.c.note).where(size.in_(sizes)).order_by(size)
     return list((await connection.execute(query)).scalars())
 
