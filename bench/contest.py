@@ -41,6 +41,7 @@ class Figures:
     p99: float
     cpu: float
     rounds: int
+    rates: tuple[float, ...]  # requests a second of each
 
 
 @dataclass(slots=True)
@@ -89,4 +90,5 @@ def _figures(entrant: Entrant, seen: _Seen) -> Figures:
         statistics.median(each.p99 for each in seen.loads),
         statistics.median(seen.cpus),
         len(seen.loads),
+        tuple(each.rate for each in seen.loads),
     )

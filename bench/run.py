@@ -92,15 +92,17 @@ class Served:
 async def run(plan: Plan, state: Path, cerbos: Path, say: "Say") -> report.Report:
     """All of it; what it started has ended when it returns."""
     scratch = state / "scratch"
-    with _alone(state), _postgres(state) as (owner, postmaster):
+    with alone(state), postgres(state) as (owner, postmaster):
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         async with AsyncExitStack() as stack:
-            served = await stack.enter_async_context(_served(plan, plan.size, owner, postmaster, scratch, "gate", say))
+            served = await stack.enter_async_context(
+                served_by(plan, plan.size, owner, postmaster, scratch, "gate", say)
+            )
             others = {}
             for name, size_ in (("treeless", plan.size), ("large", plan.large)):
                 if size_:
-                    made = _served(plan, size_, owner, postmaster, scratch, name, say)
+                    made = served_by(plan, size_, owner, postmaster, scratch, name, say)
                     others[name] = await stack.enter_async_context(made)
             rows = Policy(read_files(root() / "policies")).rows
             rival = stack.enter_context(peers.cerbos(cerbos, rows, PORTS["cerbos"], scratch / "cerbos"))
@@ -120,7 +122,7 @@ class Say:
 
 
 @contextmanager
-def _alone(state: Path) -> Iterator[None]:
+def alone(state: Path) -> Iterator[None]:
     """Two runs over one state folder would stop each other's Postgres: the second is refused."""
     state.mkdir(parents=True, exist_ok=True)
     with (state / "bench.lock").open("w") as lock:
@@ -132,7 +134,7 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _postgres(state: Path) -> Iterator[tuple[str, int]]:
+def postgres(state: Path) -> Iterator[tuple[str, int]]:
     """The owner's URL and the postmaster's process id; started on the cores of this process, and stopped."""
     embedded.stop(state)
     owner = embedded.start(state)
@@ -144,7 +146,7 @@ def _postgres(state: Path) -> Iterator[tuple[str, int]]:
 
 
 @asynccontextmanager
-async def _served(
+async def served_by(
     plan: Plan, size: Size, owner: str, postmaster: int, scratch: Path, name: str, say: Say
 ) -> AsyncIterator[Served]:
     """A gate over a fresh copy of the programme, asked everything once."""
@@ -196,6 +198,7 @@ async def _measure(
     other |= await _stops(served)
     say("verifying the log")
     other |= await tree.caught_up(served.gate.database)
+    other |= await tree.verified(served.gate.database, scratch / "gate", scratch / "bundle.zip")
     seen = entries.verify(served.gate.database, [each.id for each in served.answered])
     counted = {"entries": seen.entries, "writers": seen.writers, "subjects": len(seen.subjects)}
     other |= counted | {"vectors": len(seen.vectors)}

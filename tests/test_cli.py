@@ -438,6 +438,25 @@ def test_production_refuses_an_owners_login_for_any_role(database, logins, tmp_p
         asyncio.run(start())
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("MYTHOS_GATE_PORT", "secret", "a valid integer"),
+        ("MYTHOS_GATE_DEADLINE", "-1", "greater than 0"),
+        ("MYTHOS_GATE_ORIGIN", "two words", "no spaces"),
+        ("MYTHOS_GATE_ORIGIN", "a+b", "no plus sign"),
+        ("MYTHOS_GATE_ORIGIN", "", "is not empty"),
+    ],
+)
+@pytest.mark.parametrize("command", [["serve"], ["demo"], ["keys", "list"], ["log", "add-key"]], ids=" ".join)
+def test_a_wrong_setting_is_told_without_its_value(cli, monkeypatch, command, name, value, why):
+    monkeypatch.setenv(name, value)
+    told = cli(*command, code=1)
+    assert name in told
+    assert why in told
+    assert "secret" not in told
+
+
 def test_a_database_that_is_away_is_told(cli, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     assert "mythos-gate:" in cli("keys", "list", code=1)

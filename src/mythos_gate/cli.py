@@ -52,8 +52,8 @@ def serve(
     sequencer: Annotated[bool, typer.Option(help="take entries into the log's tree and sign it, too")] = True,
 ) -> None:
     """Run the service."""
-    settings = Settings()
     with told():
+        settings = Settings()
         urls = db.role_urls(settings, [*db.SERVING, *([DbRole.SEQUENCER] if sequencer else [])])
         service.digest_key(settings)
         sequencing.vouching(settings)
@@ -83,8 +83,8 @@ def serve(
 @app.command("demo")
 def run_demo(port: Annotated[int | None, typer.Option()] = None) -> None:
     """Run the service with the demo programme: database, schema, data, a fresh key, and requests to paste."""
-    settings = Settings()
     with told():
+        settings = Settings()
         chosen = _free_port(settings.host, port or settings.port)
         _prepare(settings)
         key = with_registry(settings, demo.load)

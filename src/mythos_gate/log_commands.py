@@ -61,8 +61,8 @@ def list_keys() -> None:
 @app.command("add-key")
 def add_key() -> None:
     """Make a further key that signs the log from now on, and announce it in the log: the first half of a rotation."""
-    settings = Settings()
     with told():
+        settings = Settings()
         made = sequencing.make_key(settings)
         with_registry(settings, sequencing.announce(settings, LOCAL))
     typer.echo(made)
@@ -71,13 +71,13 @@ def add_key() -> None:
 @app.command("retire-key")
 def retire_key(verifier: Annotated[str, typer.Argument(help="as `log keys` shows it")]) -> None:
     """End a key: its file is deleted, which the log announces. There must be another one."""
-    settings = Settings()
 
     async def work(registry: Registry) -> None:
         async with registry.change("log_key_retired", LOCAL) as change:
             await log_keys.retire(change, verifier)
 
     with told():
+        settings = Settings()
         path = sequencing.file_of(settings, verifier)
         with_registry(settings, work)
         path.unlink()
@@ -192,13 +192,13 @@ def _watched(given: Path, trust: Trust, held: Held, tolerance: timedelta, pruned
         count = opened.manifest()[0].records
         mapping: Mapper = map
         if count >= MANY:  # the processes first: they must not be copies of one that has threads
-            mapping = _shared(stack.enter_context(ProcessPoolExecutor()))
+            mapping = shared(stack.enter_context(ProcessPoolExecutor()))
         bar = stack.enter_context(progress_bar())
         task = bar.add_task(given.name, total=count)
         return verify(opened, trust, held, tolerance, pruned, lambda done: bar.update(task, completed=done), mapping)
 
 
-def _shared(pool: ProcessPoolExecutor) -> Mapper:
+def shared(pool: ProcessPoolExecutor) -> Mapper:
     """The builtin `map`, on all processors, a few pieces ahead."""
     pool.submit(int).result()
 

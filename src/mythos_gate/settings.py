@@ -2,9 +2,22 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mythos_gate.errors import Misconfigured
+
+
+def _named(origin: str) -> str:
+    """C2SP signed-note: what the name of a key may be."""
+    if not origin or "+" in origin or not origin.isprintable() or any(map(str.isspace, origin)):
+        raise ValueError("the log's name has no spaces, no plus sign and no control character, and is not empty")
+    return origin
+
+
+Origin = Annotated[str, AfterValidator(_named)]
 
 
 class Settings(BaseSettings):
@@ -20,7 +33,7 @@ class Settings(BaseSettings):
     production: bool = False
     state: Path | None = None
     digest_key: SecretStr | None = None
-    origin: str = "mythos-gate.local/log"
+    origin: Origin = "mythos-gate.local/log"
     log_keys: Path | None = None  # the folder of the private keys that sign the log's checkpoints
     receipt_key: Path | None = None  # the private key that signs receipts
     witnesses: Path | None = None  # a file: who cosigns the log's heads
@@ -35,6 +48,14 @@ class Settings(BaseSettings):
     cache: int = Field(50_000, ge=1_000)  # records of each noun that a process keeps in memory
     body_limit: int = Field(65_536, gt=0)  # bytes of a request
     import_limit: int = Field(16 * 2**20, gt=0)  # bytes of a file sent to an import
+
+    def __init__(self, **given: Any) -> None:
+        """`Misconfigured`: which setting, and what is wrong with it; not what it was, which may be a secret."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            wrong = [f"MYTHOS_GATE_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()]
+            raise Misconfigured("; ".join(wrong)) from None
 
 
 @cache

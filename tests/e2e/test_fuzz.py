@@ -12,7 +12,7 @@ from tests.e2e.test_demo import demo, state  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.integration
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-SECONDS = 40
+SECONDS = 25
 
 
 def key(state: Path, name: str, *role: str) -> str:  # noqa: F811
