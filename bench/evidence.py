@@ -70,10 +70,11 @@ async def measure(plan: Plan, state: Path, say: Say) -> Report:
             entrants = [gate.single(64, "gate"), treeless.single(64, "treeless")]
             figures = contest.run(entrants, plan.seconds, PAIRS)
             pairs = [1 - one / other for one, other in zip(*(each.rates for each in figures), strict=True)]
+            say(f"the tree takes {', '.join(f'{each:.1%}' for each in pairs)}")
             other = await tree.caught_up(gate.gate.database)
             say(f"{RATE:,} entries a second")
             other |= await keep_up(gate.gate.database)
-            say("a full verification of all of it")
+            say(f"{other}; a full verification of all of it")
             other |= await tree.verified(gate.gate.database, scratch / "gate", scratch / "bundle.zip")
         say(f"proofs in a log of {MANY:,} entries")
         template = await programme.template(owner, plan.size, scratch / "generated")

@@ -46,7 +46,7 @@ def sequence() -> None:
 
 @app.command("keys")
 def list_keys() -> None:
-    """List the public keys of the log. Give those without an end to whoever verifies."""
+    """List the public keys of the log. Whoever verifies needs all of them."""
 
     async def work(registry: Registry) -> list[dict[str, Any]]:
         async with registry.engine.connect() as connection:

@@ -67,7 +67,8 @@ def is_legible(body: bytes, identifier: str) -> bool:
     except orjson.JSONDecodeError:
         return False
     is_line = b"\n" not in body and b"\r" not in body and len(body) <= LARGEST
-    return is_line and type(members) is dict and members.get("id") == identifier and not NUL.search(body)
+    has_nul = b"\\u0000" in body and NUL.search(body) is not None  # the pattern alone takes twenty times as long
+    return is_line and type(members) is dict and members.get("id") == identifier and not has_nul
 
 
 # A fragment is canonical already.
