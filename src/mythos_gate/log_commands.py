@@ -179,11 +179,17 @@ def verify_bundle(  # noqa: PLR0917  one option each
             None if older is None else older.read_bytes(),
             None if consistency is None else json.loads(consistency.read_bytes()),
             [each.read_bytes() for each in receipt or []],
-            [json.loads(each.read_bytes()) for each in high_water or []],
+            [_high_water(each) for each in high_water or []],
         )
         report = _watched(given, trust, held, timedelta(seconds=tolerance), pruned_until)
     _show(report, time.perf_counter() - started)
     raise typer.Exit(report.exit_code)
+
+
+def _high_water(path: Path) -> dict[str, Any]:
+    """With when it was written last, or copied: by then its entry was in the log."""
+    at = path.stat().st_mtime_ns // 1000
+    return {**json.loads(path.read_bytes()), "at": at}
 
 
 def _watched(given: Path, trust: Trust, held: Held, tolerance: timedelta, pruned: int) -> Report:

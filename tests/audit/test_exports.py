@@ -284,7 +284,7 @@ async def test_verifying_ends_with_1_for_a_finding_and_2_for_what_it_cannot_read
 
 async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path, monkeypatch):
     monkeypatch.setattr("mythos_gate.log_commands.MANY", 1)
-    monkeypatch.setattr("mythos_gate.audit.verify.BLOCK", 2000)
+    monkeypatch.setattr("mythos_gate.audit.bundle.BLOCK", 2000)
     out = tmp_path / "out.zip"
     await cli("export", out)
     code, output = await asyncio.to_thread(lambda: _in_a_process(out, cli.keys))
@@ -293,8 +293,8 @@ async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path
 
 def _in_a_process(out, keys):
     program = (
-        "import sys; from mythos_gate import log_commands; from mythos_gate.audit import verify; from mythos_gate.cli import app;"
-        "log_commands.MANY = 1; verify.BLOCK = 2000; app(sys.argv[1:])"
+        "import sys; from mythos_gate import log_commands; from mythos_gate.audit import bundle; from mythos_gate.cli import app;"
+        "log_commands.MANY = 1; bundle.BLOCK = 2000; app(sys.argv[1:])"
     )
     command = [sys.executable, "-c", program, "log", "verify", str(out), "--key", str(keys)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
