@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -280,6 +281,16 @@ async def test_verifying_ends_with_1_for_a_finding_and_2_for_what_it_cannot_read
         ((out, "--key", cli.keys, "--high-water", tmp_path / "writers" / "writer-0.json"), 0),
     ):
         assert (await cli("verify", *arguments))[0] == code, arguments
+
+
+async def test_a_high_water_file_is_as_old_as_it_was_written_last(log, cli, tmp_path):
+    out, kept = tmp_path / "out.zip", tmp_path / "kept.json"
+    await cli("export", out)
+    kept.write_text('{"writer": "pdp-4444444444444444", "n": 1, "leaf": "00"}')
+    assert (await cli("verify", out, "--key", cli.keys, "--high-water", kept))[0] == 0
+    os.utime(kept, (0, 0))
+    code, output = await cli("verify", out, "--key", cli.keys, "--high-water", kept)
+    assert (code, "the high-water file knows entry 1 of pdp-4444444444444444" in output) == (1, True), output
 
 
 async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path, monkeypatch):

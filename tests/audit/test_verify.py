@@ -4,13 +4,16 @@ import json
 import random
 import zipfile
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mythos_gate.audit import bundle, checkpoint, entry, merkle, note, receipt
-from mythos_gate.audit.bundle import Bundle, Unreadable
+from mythos_gate.audit.bundle import Archive, Bundle, Manifest, Member, Unreadable
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import leaf_hash, timestamp
 from mythos_gate.audit.merkle import Frontier
@@ -230,13 +233,13 @@ def test_leaf_hashes_that_are_too_few_or_too_many_are_found_and_the_rest_is_stil
 def test_a_checkpoint_of_another_size_than_the_manifests_is_found_and_the_rest_is_still_checked(tmp_path):
     log = usual()
     for size in (20, 33):
-        for given in (9, 33, 40):
-            if given == size:
+        for other in (9, 33, 40):
+            if other == size:
                 continue
-            files = files_of(log, 6, 18, size) | {bundle.CHECKPOINT: other_size(given)}
+            files = files_of(log, 6, 18, size) | {bundle.CHECKPOINT: other_size(other)}
             edited(files)
             report = verify(Bundle(written(tmp_path / "one.zip", files, log, 6, 18, size)), TRUST)
-            assert f"the checkpoint is of size {given}, the manifest of {size}" in told(report)
+            assert f"the checkpoint is of size {other}, the manifest of {size}" in told(report)
             assert report.first is not None
             assert report.first.place == 13
             assert any(each.startswith("entries: ") for each in report.checked)
@@ -314,6 +317,21 @@ def test_files_are_those_that_the_manifest_names(tmp_path):
     report = verify(Bundle(tmp_path / "x"), TRUST)
     assert told(report) == "records.csv is not the file that the manifest names: it was damaged or exchanged"
     assert "files that the manifest does not name: more" in report.unchecked
+
+
+def test_no_file_beside_the_bundle_is_read(tmp_path):
+    log = usual()
+    archive = Archive(NOON)
+    for name, data in files_of(log).items():
+        archive.add(name, data)
+    beside = tmp_path / "beside"
+    beside.write_bytes(b"")
+    files = archive.files | {"../beside": Member(0, sha256().hexdigest())}
+    archive.finish(bundle.signed(Manifest(ORIGIN, "1", "", "", 0, 33, 33, 33, {}, 0, files), RECEIPTS))
+    (tmp_path / "one.zip").write_bytes(archive.take())
+    zipfile.ZipFile(tmp_path / "one.zip").extractall(tmp_path / "x")
+    with pytest.raises(Unreadable, match=r"\.\./beside is missing"):
+        verify(Bundle(tmp_path / "x"), TRUST)
 
 
 def test_what_is_no_bundle_cannot_be_read(tmp_path):
@@ -415,6 +433,8 @@ def late(by):
         (raw(b'{"A":1}'), 9, "a log entry has no member 'A'"),
         (raw(b"[]"), 9, "a log entry is an object"),
         (raw(b"{"), 9, ""),
+        (raw(b'{"a":' * 980 + b"1" + b"}" * 980), 9, ""),
+        (lambda log: opened(log, confirmed={"writer": [], "n": 1, "leaf": "00" * 32}), 9, "it was removed"),
         (canonical(log="other.example/log"), 9, "is of another log"),
         (canonical(v=2), 9, "is of version 2"),
         (canonical(salt="gone"), 9, "lacks 'salt'"),
@@ -805,3 +825,155 @@ def test_a_range_with_what_is_beside_it_makes_the_root():
     [node] = merkle.range_nodes(0, 0, 1)[1]
     empty.extend(node, log.leaf(0))
     assert empty.root() == log.root(1)
+
+
+# --- whatever else may be in the files ---------------------------------------------------------------------------
+
+
+def varied():
+    """A log with an entry of each kind that says something of others."""
+    log = usual(4)
+    anchor(5)(log)
+    log.open("pdp-3333333333333333", TWO, [{"writer": TWO, "from": 5, "to": 6, "leaf": "00" * 32}])
+    log.add("log_pruned", "registry", actor="a", before="2016-01", first=0, last=3, entries=4)
+    return log
+
+
+SOUND = varied()
+PICKED = [2, 3, 5, 7, 9, 11]
+
+
+def sound(form, start, end):
+    files = picked(SOUND, PICKED) if form == "picked" else files_of(SOUND, start, end, heads=[4, 6])
+    return files | {bundle.CHECKPOINTS: heads(*(SOUND.signed(size) for size in (4, 6, 12)))}
+
+
+ODD = [None, True, 0, -1, 2**53 - 1, "", "9", "00" * 32, "2016-01", [], [1], {}, {"a": [None]}]
+
+
+def reworded(data, one, two, odd):
+    """One member of a record says something else, perhaps one of its members' members."""
+    found = data.split(b"\n")
+    at = int(one * (len(found) - 1))
+    try:
+        inner = outer = json.loads(found[at])
+        while isinstance(inner, dict) and inner:
+            name = sorted(inner)[int(two * (len(inner) - 1))]
+            if not isinstance(inner[name], dict) or odd in (None, 0):
+                inner[name] = odd
+                break
+            inner = inner[name]
+        found[at] = entry.canonical(outer)
+    except ValueError:
+        return data
+    return b"\n".join(found)
+
+
+@st.composite
+def spoils(draw):
+    """Of bytes others: bits flipped, a stretch cut out, doubled or replaced, something added."""
+    kind = draw(st.sampled_from(["flip", "cut", "double", "replace", "add", "line", "member"]))
+    one, two, extra = draw(st.floats(0, 1)), draw(st.floats(0, 1)), draw(st.binary(max_size=40))
+    odd = draw(st.sampled_from(ODD))
+
+    def spoil(data):
+        start, end = sorted((int(one * len(data)), int(two * len(data))))
+        if kind == "member":
+            return reworded(data, one, two, odd)
+        if kind == "flip":
+            flipped = bytes([data[start] ^ 1 << len(extra) % 8]) if start < len(data) else b""
+            return data[:start] + flipped + data[start + 1 :]
+        if kind == "line":  # the lines themselves stay as they are
+            parts = data.split(b"\n")
+            at, to = int(one * (len(parts) - 1)), int(two * (len(parts) - 1))
+            parts.insert(to, parts.pop(at) if len(extra) % 2 else parts[at])
+            return b"\n".join(parts)
+        middle = {"cut": b"", "double": data[start:end] * 2, "replace": extra, "add": data[start:end] + extra}[kind]
+        return data[:start] + middle + data[end:]
+
+    return spoil
+
+
+PLACES: st.SearchStrategy[Any] = st.sampled_from(
+    [-1, 0, 1, 2, 7, 11, 12, 13, 2**31, 2**63 - 1, 2**64, "9", None, 1.5, [], {}]
+)
+MEMBERS = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["from", "to", "size", "records"], st.integers(0, 13))),
+    st.builds(lambda name, value: {name: value}, st.sampled_from(["from", "to", "size", "records", "not_kept"]), PLACES),
+    st.sampled_from([
+        {"filters": {}}, {"filters": {"a": "b"}}, {"filters": {"a": 1}}, {"filters": [["a", "b"]]}, {"filters": None},
+        {"at": ""}, {"at": 1}, {"keys": None}, {"keys": [1]}, {"v": 2}, {"log": "x"}, {"files": []},
+        {"files": {"/dev/zero": {"size": -1, "sha256": ""}}}, {"files": {"x": 1}},
+    ]),
+)  # fmt: skip
+
+
+def packed(path, files, told_as):
+    """By whoever has no key: the manifest fits the files, but for what it is told to say."""
+    whole = written(path, files, SOUND, signer=STOLEN)
+    with zipfile.ZipFile(whole) as found:
+        members = {name: found.read(name) for name in found.namelist()}
+    head, _, rest = members[bundle.MANIFEST].partition(b"\n\n")[0].partition(b"\n")
+    text = head.decode() + "\n" + json.dumps(json.loads(rest) | told_as) + "\n"
+    members[bundle.MANIFEST] = note.sign(text, [STOLEN])
+    with zipfile.ZipFile(path, "w") as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+    return path
+
+
+def as_signed(opened):
+    """Whether each record is the entry that was signed for its place."""
+    manifest, _ = opened.manifest()
+    data = {name: b"".join(opened.blocks(name)) for name in opened.names}
+    records = data[bundle.RECORDS].split(b"\n")[:-1]
+    if manifest.is_complete:
+        return records == SOUND.bodies[manifest.start : manifest.end]
+    places = [json.loads(line)["index"] for line in data[bundle.PROOFS].split(b"\n")[:-1]]
+    return records == [SOUND.bodies[place] for place in places]
+
+
+def test_what_is_spoilt_was_sound(tmp_path):
+    for name, start, end in (("whole", 0, 12), ("part", 2, 10)):
+        path = packed(tmp_path / "one.zip", sound(name, start, end), {"from": start, "to": end})
+        assert verify(Bundle(path), Trust([KEY.verifier])).exit_code == 0
+        assert as_signed(Bundle(path))
+
+
+@given(
+    form=st.sampled_from([("whole", 0, 12), ("part", 2, 10), ("picked", 0, 12)]),
+    chosen=st.lists(st.tuples(st.integers(0, 4), spoils()), min_size=1, max_size=2),
+    members=MEMBERS,
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_in_the_files_it_is_read_or_refused_and_never_taken_for_what_was_signed(
+    tmp_path, form, chosen, members
+):
+    name, start, end = form
+    files = sound(name, start, end)
+    for number, spoil in chosen:
+        spoilt = sorted(files)[number % len(files)]
+        files[spoilt] = spoil(files[spoilt])
+    narrowed = {"records": len(PICKED), "filters": {"type": "decision"}} if name == "picked" else {}
+    path = packed(tmp_path / "one.zip", files, {"from": start, "to": end} | narrowed | members)
+    try:
+        opened = Bundle(path)
+        report = verify(opened, Trust([KEY.verifier]))
+    except Unreadable:
+        return
+    assert report.exit_code or as_signed(opened)
+
+
+@given(one=st.floats(0, 1), two=st.floats(0, 1), extra=st.binary(max_size=8))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_zip_is_read_or_refused(tmp_path, one, two, extra):
+    whole = written(tmp_path / "one.zip", sound("whole", 0, 12), SOUND).read_bytes()
+    start, end = sorted((int(one * len(whole)), int(two * len(whole))))
+    (tmp_path / "cut.zip").write_bytes(whole[:start] + extra + whole[min(end, start + len(extra)) :])
+    try:
+        opened = Bundle(tmp_path / "cut.zip")
+        report = verify(opened, TRUST)
+    except Unreadable:
+        return
+    assert report.exit_code or as_signed(opened)

@@ -269,9 +269,12 @@ class Bundle:
         except DAMAGED as error:
             raise Unreadable(f"{name} is missing or cannot be read: {error}") from error
 
+    def read(self, name: str) -> bytes:
+        return _bounded(name, self.blocks(name), SMALL)
+
     def manifest(self) -> tuple[Manifest, bytes]:
         """With the note that it stands in, whose signature is not checked here."""
-        given = _bounded(MANIFEST, self.blocks(MANIFEST), SMALL)
+        given = self.read(MANIFEST)
         try:
             return Manifest.parse(note.parts(given)[0]), given
         except BadNote as error:
