@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mythos_gate.audit import bundle, checkpoint, entry, merkle, note, receipt
@@ -720,6 +720,15 @@ def test_a_receipt_for_what_a_part_or_an_older_tree_does_not_have_is_neither_red
     assert "it is not in the bundle" in report.denied[0]
 
 
+@pytest.mark.parametrize("part", [{"start": 1}, {"end": 20}])
+def test_only_the_whole_log_shows_that_the_entry_of_a_receipt_was_removed(check, part):
+    log = usual()
+    held = Held(receipts=[promised(log, **GONE)])
+    assert check(log, held=held).exit_code == 1
+    report = check(log, held=held, **part)
+    assert (report.findings, report.exit_code) == ([], 2)
+
+
 def test_the_time_of_an_export_does_not_date_an_older_tree(check):
     """The bundle is made an hour after the receipt, of a tree from before it."""
     log = usual()
@@ -872,7 +881,7 @@ def reworded(data, one, two, odd):
 @st.composite
 def spoils(draw):
     """Of bytes others: bits flipped, a stretch cut out, doubled or replaced, something added."""
-    kind = draw(st.sampled_from(["flip", "cut", "double", "replace", "add", "line", "member"]))
+    kind = draw(st.sampled_from(["flip", "cut", "double", "replace", "add", "line", "member", "member"]))
     one, two, extra = draw(st.floats(0, 1)), draw(st.floats(0, 1)), draw(st.binary(max_size=40))
     odd = draw(st.sampled_from(ODD))
 
@@ -897,8 +906,9 @@ def spoils(draw):
 PLACES: st.SearchStrategy[Any] = st.sampled_from(
     [-1, 0, 1, 2, 7, 11, 12, 13, 2**31, 2**63 - 1, 2**64, "9", None, 1.5, [], {}]
 )
+SPOILT = [bundle.RECORDS] * 4 + [bundle.LEAVES, bundle.SUBTREES, bundle.CHECKPOINT, bundle.CHECKPOINTS, bundle.PROOFS]
 MEMBERS = st.one_of(
-    st.just({}),
+    *[st.just({})] * 5,
     st.fixed_dictionaries({}, optional=dict.fromkeys(["from", "to", "size", "records"], st.integers(0, 13))),
     st.builds(lambda name, value: {name: value}, st.sampled_from(["from", "to", "size", "records", "not_kept"]), PLACES),
     st.sampled_from([
@@ -941,20 +951,30 @@ def test_what_is_spoilt_was_sound(tmp_path):
         assert as_signed(Bundle(path))
 
 
+def last_one(data):
+    """Another last entry, which no other names: only the tree tells."""
+    return data.replace(b'"entries":4', b'"entries":5')
+
+
+@example(form=("whole", 0, 12), chosen=[(bundle.RECORDS, last_one)], head=12, fitting=True, members={})
 @given(
     form=st.sampled_from([("whole", 0, 12), ("part", 2, 10), ("picked", 0, 12)]),
-    chosen=st.lists(st.tuples(st.integers(0, 4), spoils()), min_size=1, max_size=2),
+    chosen=st.lists(st.tuples(st.sampled_from(SPOILT), spoils()), max_size=2),
+    head=st.sampled_from([12, 12, 12, 12, 1, 6, 11]),
+    fitting=st.booleans(),
     members=MEMBERS,
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_in_the_files_it_is_read_or_refused_and_never_taken_for_what_was_signed(
-    tmp_path, form, chosen, members
+    tmp_path, form, chosen, head, fitting, members
 ):
     name, start, end = form
-    files = sound(name, start, end)
-    for number, spoil in chosen:
-        spoilt = sorted(files)[number % len(files)]
-        files[spoilt] = spoil(files[spoilt])
+    files = sound(name, start, end) | {bundle.CHECKPOINT: SOUND.signed(head)}
+    for spoilt, spoil in chosen:
+        if spoilt in files:
+            files[spoilt] = spoil(files[spoilt])
+    if fitting and bundle.LEAVES in files:
+        files[bundle.LEAVES] = b"".join(map(leaf_hash, lines(files)))
     narrowed = {"records": len(PICKED), "filters": {"type": "decision"}} if name == "picked" else {}
     path = packed(tmp_path / "one.zip", files, {"from": start, "to": end} | narrowed | members)
     try:
