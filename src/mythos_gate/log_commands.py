@@ -24,8 +24,9 @@ from mythos_gate.audit.note import BadNote, VerifierKey
 from mythos_gate.audit.page import Page
 from mythos_gate.audit.reading import Filters
 from mythos_gate.audit.receipt import SUFFIX as RECEIPTS
+from mythos_gate.audit.report import Held, Report, Trust
 from mythos_gate.audit.tlogproof import BadProof, Proof
-from mythos_gate.audit.verify import Held, Mapper, Report, Trust, verify
+from mythos_gate.audit.verify import Mapper, verify
 from mythos_gate.export_command import Wanted
 from mythos_gate.registry import log_keys
 from mythos_gate.registry.change import Registry

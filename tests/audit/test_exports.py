@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from mythos_gate import sequencing
 from mythos_gate.audit import bundle, exporting, reading, table
 from mythos_gate.audit.bundle import Bundle
-from mythos_gate.audit.verify import Trust, verify
+from mythos_gate.audit.report import Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.cli import app
 from mythos_gate.errors import NotDecided
 from mythos_gate.terms import Role

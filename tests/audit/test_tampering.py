@@ -17,7 +17,8 @@ from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import EPOCH, leaf_hash, timestamp
 from mythos_gate.audit.note import Kind, VerifierKey
 from mythos_gate.audit.receipt import Receipt
-from mythos_gate.audit.verify import Held, Trust, verify
+from mythos_gate.audit.report import Held, Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.terms import Role
 from tests.audit.test_sequencer import unguarded
 from tests.service import Service, question

@@ -19,7 +19,8 @@ from mythos_gate.audit.entry import leaf_hash, timestamp
 from mythos_gate.audit.merkle import Frontier
 from mythos_gate.audit.note import BadNote, Kind, SignerKey, VerifierKey
 from mythos_gate.audit.receipt import Receipt
-from mythos_gate.audit.verify import Held, Trust, verify
+from mythos_gate.audit.report import Held, Trust
+from mythos_gate.audit.verify import verify
 from tests.audit.bundles import KEY, NOON, ONE, ORIGIN, POLICY, RECEIPTS, TRUST, TWO, Log, files_of, usual, written
 
 STOLEN = SignerKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"s" * 32))

@@ -4,95 +4,34 @@ The tree is proved first (RFC 9162), then the entries are held to what they say 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import islice, zip_longest
-from typing import Any
 
 import orjson
 
 from mythos_gate.audit import bundle, checkpoint, merkle, note, receipt
-from mythos_gate.audit.bundle import Bundle, Files, Manifest, Unreadable
+from mythos_gate.audit.bundle import Bundle, Files, Unreadable
 from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Promise, Seen, told
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import EPOCH
 from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
-from mythos_gate.audit.note import BadNote, Kind, VerifierKey
+from mythos_gate.audit.note import BadNote
 from mythos_gate.audit.page import MICROSECONDS, NOTHING, Page, cells, read
+from mythos_gate.audit.report import Held, Report, Trust
 
 TOLERANCE = timedelta(minutes=5)
 PIECE = 1 << 16  # hashes
+NOTHING_HELD = Held()
 Progress = Callable[[int], None]
 # Like the builtin `map`: with one that shares the work among processes, verifying takes a fraction of the time.
 Mapper = Callable[[Callable[[list[bytes]], Page], Iterable[list[bytes]]], Iterator[Page]]
 
 
-@dataclass(frozen=True)
-class Trust:
-    """Whom the auditor trusts, from elsewhere than the bundle. BadNote if that is not the keys of one log."""
-
-    keys: Sequence[VerifierKey]
-    receipt_keys: Sequence[VerifierKey] = ()
-    witnesses: Sequence[VerifierKey] = ()
-    quorum: int = 0
-
-    def __post_init__(self) -> None:
-        if len({key.name for key in self.keys}) != 1 or any(key.kind is not Kind.ED25519 for key in self.keys):
-            raise BadNote("the keys are not those of one log")
-        if {key.public for key in self.keys} & {key.public for key in self.witnesses}:
-            raise BadNote("a log is not a witness of itself")
-
-    @property
-    def origin(self) -> str:
-        return self.keys[0].name
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the auditor has kept of the log, or others have, to compare the bundle with."""
-
-    checkpoint: bytes | None = None
-    consistency: Mapping[str, Any] | None = None  # as /v1/log/consistency answers
-    receipts: Sequence[bytes] = ()
-    high_water: Sequence[Mapping[str, Any]] = ()  # `{writer, n, leaf}`, and `at`: by then, in microseconds since 1970
-
-
-@dataclass
-class Report:
-    """What was checked and found; `denied` is what was asked for and could not be checked."""
-
-    manifest: Manifest
-    checked: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
-    denied: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    more: dict[str, int] = field(default_factory=dict)  # how many findings of a kind there are, if not all are told
-    leaves: int = 0
-
-    @property
-    def first(self) -> Finding | None:
-        """The finding of the lowest leaf; of those at one leaf the one that names it exactly."""
-        placed = [(each.place, each.end or 0, each) for each in self.findings if each.place is not None]
-        return min(placed, key=lambda each: each[:2])[2] if placed else None
-
-    @property
-    def extent(self) -> str:
-        """What was verified if nothing was found: a reader of the last line must not take a part for the whole."""
-        manifest = self.manifest
-        if not manifest.is_complete:
-            return f"{self.leaves} records that were picked out, not that none is left out"
-        return f"leaves {manifest.start} to {manifest.end - 1} of the {manifest.size} entries of {manifest.origin}"
-
-    @property
-    def exit_code(self) -> int:
-        return 1 if self.findings else 2 if self.denied else 0
-
-
 def verify(
     given: Bundle,
     trust: Trust,
-    held: Held = Held(),
+    held: Held = NOTHING_HELD,
     tolerance: timedelta = TOLERANCE,
     pruned: int = 0,
     progress: Progress = lambda _: None,
@@ -372,9 +311,8 @@ class _Verification:
         if self._roots.get(head.size) == head.root:
             of = f"leaves {self._manifest.start} to {self._manifest.end - 1} of {head.size}"
             self._report.checked.append(f"{of}: each is what was signed, in its place, and none is left out")
-            if self._other or not stored:
-                place = self._other[0] if self._other else None
-                self._find(place, f"{bundle.LEAVES} is not of these entries, which are what was signed")
+            if self._other:
+                self._find(self._other[0], f"{bundle.LEAVES} is not of these entries, which are what was signed")
         elif stored:
             if is_counted:  # else all from the first on are others
                 for place in self._other[:TOLD]:
