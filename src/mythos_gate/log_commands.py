@@ -24,8 +24,9 @@ from mythos_gate.audit.note import BadNote, VerifierKey
 from mythos_gate.audit.page import Page
 from mythos_gate.audit.reading import Filters
 from mythos_gate.audit.receipt import SUFFIX as RECEIPTS
+from mythos_gate.audit.report import Held, Report, Trust
 from mythos_gate.audit.tlogproof import BadProof, Proof
-from mythos_gate.audit.verify import Held, Mapper, Report, Trust, verify
+from mythos_gate.audit.verify import Mapper, verify
 from mythos_gate.export_command import Wanted
 from mythos_gate.registry import log_keys
 from mythos_gate.registry.change import Registry
@@ -179,11 +180,17 @@ def verify_bundle(  # noqa: PLR0917  one option each
             None if older is None else older.read_bytes(),
             None if consistency is None else json.loads(consistency.read_bytes()),
             [each.read_bytes() for each in receipt or []],
-            [json.loads(each.read_bytes()) for each in high_water or []],
+            [_high_water(each) for each in high_water or []],
         )
         report = _watched(given, trust, held, timedelta(seconds=tolerance), pruned_until)
     _show(report, time.perf_counter() - started)
     raise typer.Exit(report.exit_code)
+
+
+def _high_water(path: Path) -> dict[str, Any]:
+    """With when it was written last, or copied: by then its entry was in the log."""
+    at = path.stat().st_mtime_ns // 1000
+    return {**json.loads(path.read_bytes()), "at": at}
 
 
 def _watched(given: Path, trust: Trust, held: Held, tolerance: timedelta, pruned: int) -> Report:

@@ -11,7 +11,7 @@ from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import leaf_hash, timestamp, uuid7
 from mythos_gate.audit.merkle import Frontier
 from mythos_gate.audit.note import SignerKey
-from mythos_gate.audit.verify import Trust
+from mythos_gate.audit.report import Trust
 
 ORIGIN = "test.example/log"
 KEY = SignerKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"k" * 32))

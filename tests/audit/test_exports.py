@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from mythos_gate import sequencing
 from mythos_gate.audit import bundle, exporting, reading, table
 from mythos_gate.audit.bundle import Bundle
-from mythos_gate.audit.verify import Trust, verify
+from mythos_gate.audit.report import Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.cli import app
 from mythos_gate.errors import NotDecided
 from mythos_gate.terms import Role
@@ -282,9 +284,19 @@ async def test_verifying_ends_with_1_for_a_finding_and_2_for_what_it_cannot_read
         assert (await cli("verify", *arguments))[0] == code, arguments
 
 
+async def test_a_high_water_file_is_as_old_as_it_was_written_last(log, cli, tmp_path):
+    out, kept = tmp_path / "out.zip", tmp_path / "kept.json"
+    await cli("export", out)
+    kept.write_text('{"writer": "pdp-4444444444444444", "n": 1, "leaf": "00"}')
+    assert (await cli("verify", out, "--key", cli.keys, "--high-water", kept))[0] == 0
+    os.utime(kept, (0, 0))
+    code, output = await cli("verify", out, "--key", cli.keys, "--high-water", kept)
+    assert (code, "the high-water file knows entry 1 of pdp-4444444444444444" in output) == (1, True), output
+
+
 async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path, monkeypatch):
     monkeypatch.setattr("mythos_gate.log_commands.MANY", 1)
-    monkeypatch.setattr("mythos_gate.audit.verify.BLOCK", 2000)
+    monkeypatch.setattr("mythos_gate.audit.bundle.BLOCK", 2000)
     out = tmp_path / "out.zip"
     await cli("export", out)
     code, output = await asyncio.to_thread(lambda: _in_a_process(out, cli.keys))
@@ -293,8 +305,8 @@ async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path
 
 def _in_a_process(out, keys):
     program = (
-        "import sys; from mythos_gate import log_commands; from mythos_gate.audit import verify; from mythos_gate.cli import app;"
-        "log_commands.MANY = 1; verify.BLOCK = 2000; app(sys.argv[1:])"
+        "import sys; from mythos_gate import log_commands; from mythos_gate.audit import bundle; from mythos_gate.cli import app;"
+        "log_commands.MANY = 1; bundle.BLOCK = 2000; app(sys.argv[1:])"
     )
     command = [sys.executable, "-c", program, "log", "verify", str(out), "--key", str(keys)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -14,10 +14,11 @@ from mythos_gate import db, sequencing
 from mythos_gate.audit import checkpoint, entry, merkle, note, receipt
 from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.checkpoint import Checkpoint
-from mythos_gate.audit.entry import leaf_hash, timestamp
+from mythos_gate.audit.entry import EPOCH, leaf_hash, timestamp
 from mythos_gate.audit.note import Kind, VerifierKey
 from mythos_gate.audit.receipt import Receipt
-from mythos_gate.audit.verify import Held, Trust, verify
+from mythos_gate.audit.report import Held, Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.terms import Role
 from tests.audit.test_sequencer import unguarded
 from tests.service import Service, question
@@ -299,11 +300,12 @@ async def test_removed_before_it_was_sequenced_an_entry_is_missed_by_nobody_but_
     signer = service.gate.receipts
     assert signer is not None
     promised = Receipt(
-        signer.name.removesuffix("/receipt"), decision, leaf_hash(body), service.now - timedelta(minutes=2)
+        signer.name.removesuffix("/receipt"), decision, leaf_hash(body), service.now - timedelta(minutes=7)
     )
     given = receipt.signed(promised, signer)
     high_water = [json.loads(each.read_text()) for each in (db.state(service.gate.settings) / "writers").iterdir()]
     assert high_water[0]["leaf"] == leaf_hash(body).hex()
+    dated = [each | {"at": (promised.at - EPOCH) // timedelta(microseconds=1)} for each in high_water]
     assert (await auditor.verify()).exit_code == 0
     administrator.do("DELETE FROM log_queue WHERE entry_id = %s", decision)
     administrator.do("DELETE FROM log_entries WHERE id = %s", decision)
@@ -311,10 +313,31 @@ async def test_removed_before_it_was_sequenced_an_entry_is_missed_by_nobody_but_
     # The next entry names the one that was removed: somebody who stops the gate as well avoids that.
     bare = await auditor.verify(size=auditor.last)
     assert (bare.exit_code, bare.findings) == (0, [])
-    for kept in ({"receipts": [given]}, {"high_water": high_water}):
+    # Undated, the file may be ahead of the bundle.
+    assert (await auditor.verify(size=auditor.last, high_water=high_water)).exit_code == 0
+    for kept in ({"receipts": [given]}, {"high_water": dated}):
         report = await auditor.verify(size=auditor.last, **kept)
         assert report.exit_code == 1
         assert [finding.what.partition(" knows ")[2][-14:] for finding in report.findings] == ["it was removed"]
+
+
+async def test_what_came_after_the_head_of_a_bundle_is_not_taken_for_removed(auditor):
+    """However late the bundle is made: of an older tree, or while the sequencer stands."""
+    service = auditor.service
+    decision = (await service.ask(question("acme/us"))).json()["context"]["id"]
+    given = (await service.get(f"/v1/decisions/{decision}/receipt")).content
+    high_water = [json.loads(each.read_text()) for each in (db.state(service.gate.settings) / "writers").iterdir()]
+    why = "it is not in the bundle, which is only a part of the log, or ends too soon after the receipt"
+    keys = {"log_keys": auditor.folder / "log-keys", "receipt_key": auditor.folder / "receipt.pem"}
+    async with Service.running(service.database, auditor.folder / "later", timedelta(hours=2), **keys) as later:
+        later.keys, auditor.service = service.keys, later
+        for size in (auditor.last, auditor.size):
+            report = await auditor.verify(size=size, receipts=[given], high_water=high_water, old=False)
+            assert (report.findings, report.exit_code) == ([], 2)
+            assert report.denied == [f"the receipt of {decision}: {why}"]
+        await service.sequence()
+        report = await auditor.verify(receipts=[given], high_water=high_water, old=False)
+        assert (report.findings, report.exit_code) == ([], 0)
 
 
 async def test_the_next_session_tells_of_an_entry_that_was_removed_while_the_gate_stood(auditor, administrator):

@@ -3,21 +3,25 @@
 import json
 import random
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from mythos_gate.audit import bundle, checkpoint, entry, merkle, note, receipt
-from mythos_gate.audit.bundle import Bundle, Unreadable
+from mythos_gate.audit.bundle import Archive, Bundle, Manifest, Member, Unreadable
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import leaf_hash, timestamp
 from mythos_gate.audit.merkle import Frontier
 from mythos_gate.audit.note import BadNote, Kind, SignerKey, VerifierKey
 from mythos_gate.audit.receipt import Receipt
-from mythos_gate.audit.verify import Held, Trust, verify
-from tests.audit.bundles import KEY, NOON, ONE, ORIGIN, POLICY, RECEIPTS, TRUST, TWO, files_of, usual, written
+from mythos_gate.audit.report import Held, Trust
+from mythos_gate.audit.verify import verify
+from tests.audit.bundles import KEY, NOON, ONE, ORIGIN, POLICY, RECEIPTS, TRUST, TWO, Log, files_of, usual, written
 
 STOLEN = SignerKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"s" * 32))
 WITNESSES = {name: Ed25519PrivateKey.from_private_bytes(name.encode() * 16) for name in ("w1", "w2")}
@@ -86,7 +90,7 @@ def test_a_folder_is_read_like_the_zip_that_it_came_from(tmp_path):
 
 
 def test_processes_may_share_the_work(check, monkeypatch):
-    monkeypatch.setattr("mythos_gate.audit.verify.BLOCK", 700)
+    monkeypatch.setattr("mythos_gate.audit.bundle.BLOCK", 700)
     asked = []
 
     def mapping(work, pieces):
@@ -147,10 +151,31 @@ def test_the_first_bad_leaf_is_named(check, spoil, place, what):
     assert what in told(report)
 
 
-@pytest.mark.parametrize("spoil", [removed, doubled])
-def test_one_line_more_or_less_is_no_bundle_of_that_range(check, spoil):
-    report = check(usual(), spoil)
-    assert "lines for leaves 0 to 33" in told(report)
+def cut(files):
+    put(files, lines(files)[:-2])
+
+
+def longer(files):
+    put(files, [*lines(files), lines(files)[3]])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "count", "place"), [(removed, 32, 7), (doubled, 34, 8), (cut, 31, 31), (longer, 34, 33)]
+)
+def test_of_one_line_more_or_less_the_first_that_is_not_in_its_place_is_named(check, spoil, count, place):
+    report = check(usual(), spoil, heads=[4, 20])
+    assert f"has {count} lines for leaves 0 to 33" in told(report)
+    assert report.first.place == place
+
+
+def test_if_the_leaf_hashes_were_changed_as_well_the_heads_bracket_a_line_that_is_gone(check):
+    def both(files):
+        removed(files)
+        files[bundle.LEAVES] = b"".join(map(leaf_hash, lines(files)))
+
+    report = check(usual(), both, heads=[3, 6, 12, 20])
+    assert "has 32 lines for leaves 0 to 33" in told(report)
+    assert (report.first.place, report.first.end) == (6, 12)
 
 
 def test_entries_that_may_be_gone_are_missed_by_nobody_and_the_tree_still_stands(check):
@@ -192,12 +217,48 @@ def test_what_is_beside_a_part_must_fit_too(check):
         check(usual(), lambda files: files.update({bundle.SUBTREES: b""}), start=5, end=9)
 
 
+@pytest.mark.parametrize("by", [-32, -1, 1, 32, 64])
+def test_leaf_hashes_that_are_too_few_or_too_many_are_found_and_the_rest_is_still_checked(check, by):
+    def spoil(files):
+        edited(files)
+        files[bundle.LEAVES] = files[bundle.LEAVES][:by] if by < 0 else files[bundle.LEAVES] + bytes(by)
+
+    report = check(usual(), spoil, heads=[4, 20])
+    assert f"leaves.bin has {33 * 32 + by} bytes for leaves 0 to 33" in told(report)
+    assert (report.first.place, report.first.end) == ((4, 20) if by < 0 else (7, None))
+    report = check(usual(), spoil, start=6, end=22, heads=[9, 20])
+    assert f"leaves.bin has {16 * 32 + by} bytes for leaves 6 to 22" in told(report)
+    assert (report.first.place, report.first.end) == ((9, 20) if by < 0 else (13, None))
+
+
+def test_a_checkpoint_of_another_size_than_the_manifests_is_found_and_the_rest_is_still_checked(tmp_path):
+    log = usual()
+    for size in (20, 33):
+        for other in (9, 33, 40):
+            if other == size:
+                continue
+            files = files_of(log, 6, 18, size) | {bundle.CHECKPOINT: other_size(other)}
+            edited(files)
+            report = verify(Bundle(written(tmp_path / "one.zip", files, log, 6, 18, size)), TRUST)
+            assert f"the checkpoint is of size {other}, the manifest of {size}" in told(report)
+            assert report.first is not None
+            assert report.first.place == 13
+            assert any(each.startswith("entries: ") for each in report.checked)
+
+
+@pytest.mark.parametrize("name", [bundle.CHECKPOINT, bundle.CHECKPOINTS, bundle.SUBTREES])
+@pytest.mark.parametrize("piece", [b"\n", b"0"])
+def test_a_few_bytes_that_become_many_are_not_taken_in(check, name, piece):
+    with pytest.raises(Unreadable, match="has more than"):
+        check(usual(), lambda files: files.update({name: piece * (bundle.MOST_BYTES + 1)}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
         (lambda files: files.update({bundle.CHECKPOINT: usual().signed(33, STOLEN)}), "not signed by a known key"),
         (lambda files: files.update({bundle.CHECKPOINT: b"x"}), "the checkpoint: "),
-        (lambda files: files.update({bundle.CHECKPOINT: other_size(files)}), "of size 9, the manifest of 33"),
+        (lambda files: files.update({bundle.CHECKPOINT: other_size(9)}), "of size 9, the manifest of 33"),
         (lambda files: files.update({bundle.CHECKPOINTS: heads(other_root(9))}), "another tree of size 9"),
         (lambda files: files.update({bundle.CHECKPOINTS: heads(other_root(33))}), "signed two trees of size 33"),
         (lambda files: files.update({bundle.CHECKPOINTS: b"{}\n"}), "one of checkpoints.ndjson"),
@@ -209,8 +270,8 @@ def test_heads_are_the_logs_own_and_of_one_tree(check, spoil, what):
     assert what in told(report)
 
 
-def other_size(_):
-    return checkpoint.signed(Checkpoint(ORIGIN, 9, bytes(32)), [KEY])
+def other_size(size):
+    return checkpoint.signed(Checkpoint(ORIGIN, size, bytes(32)), [KEY])
 
 
 def other_root(size):
@@ -219,6 +280,25 @@ def other_root(size):
 
 def heads(*notes):
     return bundle.checkpoint_lines(notes)
+
+
+def test_heads_of_a_key_that_is_no_longer_given_are_no_finding_and_say_nothing(check):
+    """After a rotation: the auditor has the key of today alone."""
+    log = usual()
+    given = heads(log.signed(9, STOLEN), checkpoint.signed(Checkpoint(ORIGIN, 20, bytes(32)), [STOLEN]), log.signed(33))
+    report = check(log, lambda files: files.update({bundle.CHECKPOINTS: given}))
+    assert (report.findings, report.exit_code) == ([], 0)
+    assert "heads that none of the given keys signed, as before a rotation (2)" in report.unchecked
+    assert "1 signed heads fit the entries" in report.checked
+    both = Trust([KEY.verifier, STOLEN.verifier])
+    assert "another tree of size 20" in told(check(log, lambda files: files.update({bundle.CHECKPOINTS: given}), both))
+
+
+def test_a_head_that_claims_a_given_key_and_is_not_signed_by_it_is_found(check):
+    log = usual()
+    spoilt = log.signed(9).replace(b"\n9\n", b"\n8\n")
+    report = check(log, lambda files: files.update({bundle.CHECKPOINTS: heads(spoilt)}))
+    assert "one of checkpoints.ndjson: the signature of test.example/log does not hold" in told(report)
 
 
 def test_a_manifest_that_others_signed_is_told_and_one_that_nobody_can_check_too(check):
@@ -238,6 +318,21 @@ def test_files_are_those_that_the_manifest_names(tmp_path):
     report = verify(Bundle(tmp_path / "x"), TRUST)
     assert told(report) == "records.csv is not the file that the manifest names: it was damaged or exchanged"
     assert "files that the manifest does not name: more" in report.unchecked
+
+
+def test_no_file_beside_the_bundle_is_read(tmp_path):
+    log = usual()
+    archive = Archive(NOON)
+    for name, data in files_of(log).items():
+        archive.add(name, data)
+    beside = tmp_path / "beside"
+    beside.write_bytes(b"")
+    files = archive.files | {"../beside": Member(0, sha256().hexdigest())}
+    archive.finish(bundle.signed(Manifest(ORIGIN, "1", "", "", 0, 33, 33, 33, {}, 0, files), RECEIPTS))
+    (tmp_path / "one.zip").write_bytes(archive.take())
+    zipfile.ZipFile(tmp_path / "one.zip").extractall(tmp_path / "x")
+    with pytest.raises(Unreadable, match=r"\.\./beside is missing"):
+        verify(Bundle(tmp_path / "x"), TRUST)
 
 
 def test_what_is_no_bundle_cannot_be_read(tmp_path):
@@ -339,6 +434,8 @@ def late(by):
         (raw(b'{"A":1}'), 9, "a log entry has no member 'A'"),
         (raw(b"[]"), 9, "a log entry is an object"),
         (raw(b"{"), 9, ""),
+        (raw(b'{"a":' * 980 + b"1" + b"}" * 980), 9, ""),
+        (lambda log: opened(log, confirmed={"writer": [], "n": 1, "leaf": "00" * 32}), 9, "it was removed"),
         (canonical(log="other.example/log"), 9, "is of another log"),
         (canonical(v=2), 9, "is of version 2"),
         (canonical(salt="gone"), 9, "lacks 'salt'"),
@@ -390,21 +487,84 @@ def test_anchors_name_the_tree_that_there_was(check, step, start, what):
     assert (places(report), what in told(report)) == ([9] if what else [], True)
 
 
+def aged(**told_as):
+    """Of 2015 leaves 0 to 5, of 2016 leaves 6 to 8; leaf 9 says ten years later what was pruned."""
+    log = Log()
+    log.at = datetime(2015, 10, 1, tzinfo=UTC)
+    log.add("policy_activated", "registry", actor="a", before=None, after=1, sha256=POLICY)
+    log.open(ONE)
+    for _ in range(4):
+        log.decide(ONE)
+    log.at = datetime(2016, 1, 10, tzinfo=UTC)
+    log.open(TWO, ONE)
+    log.decide(TWO)
+    log.decide(TWO)
+    log.at = told_as.pop("at", NOON)
+    log.add(
+        "log_pruned", "registry", **({"actor": "a", "before": "2016-01", "first": 0, "last": 5, "entries": 6} | told_as)
+    )
+    return log
+
+
+def without(gone):
+    return lambda files: put(files, [b"" if at in gone else line for at, line in enumerate(lines(files))])
+
+
 @pytest.mark.parametrize(
     ("gone", "told_as", "found"),
     [
-        ((2, 3), {"first": 2, "last": 3, "entries": 2}, []),
-        ((2, 3), {"first": 0, "last": 5, "entries": 2}, []),
-        ((2, 3), {"first": 0, "last": 2, "entries": 2}, [3]),
-        ((2, 3), {"first": 0, "last": 5, "entries": 1}, [2]),
-        ((2, 3), {}, [2, 3, 9]),
-        ((), {"first": 0, "last": 5, "entries": 2}, []),
+        (range(6), {}, []),
+        (range(6), {"first": 0, "last": 9, "entries": 9}, []),
+        (range(6), {"last": 4}, [5]),
+        (range(6), {"entries": 5}, [0]),
+        # An entry that is older than the prune was kept: it was none.
+        (range(1, 6), {"entries": 5}, [1, 2, 3, 4, 5, 9]),
+        ((2, 3), {"first": 2, "last": 3, "entries": 2}, [2, 3, 9]),
+        ((), {}, [9]),
+        # An entry behind a younger one is younger, and was not dropped.
+        ([*range(6), 7], {"last": 7, "entries": 7}, [7]),
+        ([*range(6), 6], {"last": 6, "entries": 7}, []),  # before leaf 7 of 2016, how old it was is not to be known
+        # What has to be kept was not dropped by the rules.
+        (range(6), {"before": "2016-04"}, [0, 1, 2, 3, 4, 5, 9]),
+        (range(6), {"before": "2016-03"}, [0, 1, 2, 3, 4, 5, 9]),  # leaves 6 to 8 are older, and there
+        (range(9), {"before": "2016-03", "last": 8, "entries": 9}, []),
+        (range(6), {"at": datetime(2025, 12, 31, 23, 59, tzinfo=UTC)}, [0, 1, 2, 3, 4, 5, 9]),
+        (range(6), {"at": datetime(2026, 1, 1, tzinfo=UTC)}, []),
+        (range(6), {"before": None}, [0, 1, 2, 3, 4, 5, 9]),
+        (range(6), {"before": "2016-1"}, [0, 1, 2, 3, 4, 5, 9]),
+        (range(6), {"before": "9999-01"}, [0, 1, 2, 3, 4, 5, 9]),
+        (range(6), {"first": None}, [0, 1, 2, 3, 4, 5, 9]),
     ],
 )
-def test_entries_are_gone_only_where_the_log_says_that_they_were_pruned(check, gone, told_as, found):
-    log = wrong(lambda log: log.add("log_pruned", "registry", actor="a", before="2016-01", **told_as))
-    report = check(log, lambda files: put(files, [b"" if at in gone else line for at, line in enumerate(lines(files))]))
+def test_entries_are_gone_only_where_the_log_says_that_they_were_pruned_and_they_can_have_been(
+    check, gone, told_as, found
+):
+    report = check(aged(**told_as), without(gone))
     assert places(report) == found, told(report)
+
+
+def test_a_prune_excuses_nothing_that_was_written_after_it(check):
+    log = aged()
+    log.decide(TWO)
+    assert places(check(log, without([*range(6), 10]))) == [10]
+    log = aged(last=10, entries=7)
+    log.decide(TWO)
+    assert places(check(log, without([*range(6), 10]))) == [10]
+
+
+def test_times_that_differ_by_less_than_the_tolerance_are_no_evidence_about_a_prune(check):
+    log = Log()
+    log.at = datetime(2015, 12, 31, 23, 57, tzinfo=UTC)
+    log.add("policy_activated", "registry", actor="a", before=None, after=1, sha256=POLICY)
+    log.at = datetime(2016, 1, 1, 0, 3, tzinfo=UTC)
+    log.open(ONE)
+    log.at = datetime(2015, 12, 31, 23, 59, tzinfo=UTC)
+    log.decide(ONE)
+    log.at = NOON
+    log.add("log_pruned", "registry", actor="a", before="2016-01", first=0, last=2, entries=2)
+    report = check(log, without([0, 2]))
+    assert (report.findings, report.exit_code) == ([], 0)
+    assert places(check(log, without([0, 2]), tolerance=timedelta(seconds=10))) == [2]
 
 
 def opened(log, **members):
@@ -521,25 +681,27 @@ def test_witnesses_date_what_they_saw(check, minutes, place):
 
 
 def promised(log, leaf=None, ago=timedelta(hours=1), signer=RECEIPTS, identifier=None):
+    """For leaf 7, if nothing else is said; so long before the newest entry of the log."""
     members = json.loads(log.bodies[7])
-    made = Receipt(ORIGIN, identifier or members["id"], leaf or log.leaf(7), log.at + timedelta(hours=1) - ago)
+    made = Receipt(ORIGIN, identifier or members["id"], leaf or log.leaf(7), log.at - ago)
     return receipt.signed(made, signer)
 
 
 ELSEWHERE = "018f0000-0000-7000-8000-000000000000"
+GONE = {"identifier": ELSEWHERE, "leaf": bytes(32)}
 
 
 @pytest.mark.parametrize(
     ("told_as", "code", "what"),
     [
         ({}, 0, ""),
+        ({"ago": timedelta(hours=-9)}, 0, ""),
         ({"leaf": bytes(32)}, 1, "is not the entry that the receipt of"),
-        (
-            {"identifier": ELSEWHERE},
-            1,
-            f"the receipt of {ELSEWHERE} knows an entry that is not in the log: it was removed",
-        ),
-        ({"identifier": ELSEWHERE, "ago": timedelta(seconds=5)}, 2, ""),
+        (GONE, 1, f"the receipt of {ELSEWHERE} knows an entry that is not in the log: it was removed"),
+        (GONE | {"ago": timedelta(minutes=6, seconds=1)}, 1, "it was removed"),
+        (GONE | {"ago": timedelta(minutes=6)}, 2, ""),
+        (GONE | {"ago": timedelta(seconds=5)}, 2, ""),
+        (GONE | {"ago": timedelta(minutes=-30)}, 2, ""),
         ({"signer": STOLEN}, 1, "a receipt: "),
     ],
 )
@@ -550,11 +712,69 @@ def test_receipts_are_kept(check, told_as, code, what):
     assert what in told(report)
 
 
-def test_a_receipt_for_what_a_part_does_not_have_shows_nothing(check):
+@pytest.mark.parametrize("part", [{"start": 9}, {"end": 7}, {"size": 7}, {"start": 9, "end": 20}])
+def test_a_receipt_for_what_a_part_or_an_older_tree_does_not_have_is_neither_redeemed_nor_broken(check, part):
+    """Who hands it in asks about just that entry: `VERIFIED` would be read as a yes."""
     log = usual()
-    report = check(log, held=Held(receipts=[promised(log)]), start=9)
-    assert report.exit_code == 0
-    assert "entries that receipts name and that are not in the bundle (1)" in report.unchecked
+    report = check(log, held=Held(receipts=[promised(log, ago=timedelta(seconds=26))]), **part)
+    assert (report.findings, report.exit_code) == ([], 2)
+    assert "it is not in the bundle" in report.denied[0]
+
+
+@pytest.mark.parametrize("part", [{"start": 1}, {"end": 20}])
+def test_only_the_whole_log_shows_that_the_entry_of_a_receipt_was_removed(check, part):
+    log = usual()
+    held = Held(receipts=[promised(log, **GONE)])
+    assert check(log, held=held).exit_code == 1
+    report = check(log, held=held, **part)
+    assert (report.findings, report.exit_code) == ([], 2)
+
+
+def test_the_time_of_an_export_does_not_date_an_older_tree(check):
+    """The bundle is made an hour after the receipt, of a tree from before it."""
+    log = usual()
+    log.at += timedelta(hours=2)
+    log.decide(TWO)
+    made = Receipt(ORIGIN, json.loads(log.bodies[-1])["id"], log.leaf(-1), log.at)
+    held = Held(receipts=[receipt.signed(made, RECEIPTS)])
+    assert check(log, held=held, size=33).exit_code == 2
+    log.at += timedelta(hours=1)
+    assert check(log, held=held).exit_code == 0
+    removed = usual()
+    removed.at += timedelta(hours=4)
+    removed.decide(TWO)
+    assert check(removed, held=held).exit_code == 1
+
+
+def test_a_receipt_for_what_was_pruned_is_redeemed_by_its_leaf(check):
+    log = aged()
+    made = Receipt(ORIGIN, json.loads(log.bodies[3])["id"], log.leaf(3), datetime(2015, 10, 2, tzinfo=UTC))
+    report = check(log, without(range(6)), held=Held(receipts=[receipt.signed(made, RECEIPTS)]))
+    assert (report.findings, report.exit_code) == ([], 0)
+    assert "entries that receipts name and that are no longer kept: their leaves are there (1)" in report.unchecked
+
+
+def high_water(n, leaf, at=None):
+    known = {"writer": TWO, "n": n, "leaf": leaf.hex()}
+    return Held(high_water=[known if at is None else known | {"at": at}])
+
+
+def microseconds(at):
+    return int(at.timestamp() * 1_000_000)
+
+
+def test_a_high_water_file_is_ahead_of_a_bundle_unless_the_log_went_on_without_its_entry(check):
+    log = usual()
+    assert check(log, held=high_water(11, log.leaf(31))).exit_code == 0
+    assert check(log, held=high_water(10, log.leaf(29)), size=20).exit_code == 0
+    assert check(log, held=high_water(10, log.leaf(29)), end=20).exit_code == 0
+    for at in (None, microseconds(log.at), microseconds(log.at - timedelta(minutes=6))):
+        report = check(log, held=high_water(12, bytes(32), at))
+        assert (report.findings, report.exit_code) == ([], 0)
+        assert "entries that openings or high-water files name and that are not in the bundle (1)" in report.unchecked
+    report = check(log, held=high_water(12, bytes(32), microseconds(log.at - timedelta(minutes=7))))
+    assert "the high-water file knows entry 12 of pdp-2222222222222222, which is not in the log" in told(report)
+    assert "is not the entry 11 of" in told(check(log, held=high_water(11, bytes(32))))
 
 
 # --- records that were picked out --------------------------------------------------------------------------------
@@ -615,3 +835,166 @@ def test_a_range_with_what_is_beside_it_makes_the_root():
     [node] = merkle.range_nodes(0, 0, 1)[1]
     empty.extend(node, log.leaf(0))
     assert empty.root() == log.root(1)
+
+
+# --- whatever else may be in the files ---------------------------------------------------------------------------
+
+
+def varied():
+    """A log with an entry of each kind that says something of others."""
+    log = usual(4)
+    anchor(5)(log)
+    log.open("pdp-3333333333333333", TWO, [{"writer": TWO, "from": 5, "to": 6, "leaf": "00" * 32}])
+    log.add("log_pruned", "registry", actor="a", before="2016-01", first=0, last=3, entries=4)
+    return log
+
+
+SOUND = varied()
+PICKED = [2, 3, 5, 7, 9, 11]
+
+
+def sound(form, start, end):
+    files = picked(SOUND, PICKED) if form == "picked" else files_of(SOUND, start, end, heads=[4, 6])
+    return files | {bundle.CHECKPOINTS: heads(*(SOUND.signed(size) for size in (4, 6, 12)))}
+
+
+ODD = [None, True, 0, -1, 2**53 - 1, "", "9", "00" * 32, "2016-01", [], [1], {}, {"a": [None]}]
+
+
+def reworded(data, one, two, odd):
+    """One member of a record says something else, perhaps one of its members' members."""
+    found = data.split(b"\n")
+    at = int(one * (len(found) - 1))
+    try:
+        inner = outer = json.loads(found[at])
+        while isinstance(inner, dict) and inner:
+            name = sorted(inner)[int(two * (len(inner) - 1))]
+            if not isinstance(inner[name], dict) or odd in (None, 0):
+                inner[name] = odd
+                break
+            inner = inner[name]
+        found[at] = entry.canonical(outer)
+    except ValueError:
+        return data
+    return b"\n".join(found)
+
+
+@st.composite
+def spoils(draw):
+    """Of bytes others: bits flipped, a stretch cut out, doubled or replaced, something added."""
+    kind = draw(st.sampled_from(["flip", "cut", "double", "replace", "add", "line", "member", "member"]))
+    one, two, extra = draw(st.floats(0, 1)), draw(st.floats(0, 1)), draw(st.binary(max_size=40))
+    odd = draw(st.sampled_from(ODD))
+
+    def spoil(data):
+        start, end = sorted((int(one * len(data)), int(two * len(data))))
+        if kind == "member":
+            return reworded(data, one, two, odd)
+        if kind == "flip":
+            flipped = bytes([data[start] ^ 1 << len(extra) % 8]) if start < len(data) else b""
+            return data[:start] + flipped + data[start + 1 :]
+        if kind == "line":  # the lines themselves stay as they are
+            parts = data.split(b"\n")
+            at, to = int(one * (len(parts) - 1)), int(two * (len(parts) - 1))
+            parts.insert(to, parts.pop(at) if len(extra) % 2 else parts[at])
+            return b"\n".join(parts)
+        middle = {"cut": b"", "double": data[start:end] * 2, "replace": extra, "add": data[start:end] + extra}[kind]
+        return data[:start] + middle + data[end:]
+
+    return spoil
+
+
+PLACES: st.SearchStrategy[Any] = st.sampled_from(
+    [-1, 0, 1, 2, 7, 11, 12, 13, 2**31, 2**63 - 1, 2**64, "9", None, 1.5, [], {}]
+)
+SPOILT = [bundle.RECORDS] * 4 + [bundle.LEAVES, bundle.SUBTREES, bundle.CHECKPOINT, bundle.CHECKPOINTS, bundle.PROOFS]
+MEMBERS = st.one_of(
+    *[st.just({})] * 5,
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["from", "to", "size", "records"], st.integers(0, 13))),
+    st.builds(lambda name, value: {name: value}, st.sampled_from(["from", "to", "size", "records", "not_kept"]), PLACES),
+    st.sampled_from([
+        {"filters": {}}, {"filters": {"a": "b"}}, {"filters": {"a": 1}}, {"filters": [["a", "b"]]}, {"filters": None},
+        {"at": ""}, {"at": 1}, {"keys": None}, {"keys": [1]}, {"v": 2}, {"log": "x"}, {"files": []},
+        {"files": {"/dev/zero": {"size": -1, "sha256": ""}}}, {"files": {"x": 1}},
+    ]),
+)  # fmt: skip
+
+
+def packed(path, files, told_as):
+    """By whoever has no key: the manifest fits the files, but for what it is told to say."""
+    whole = written(path, files, SOUND, signer=STOLEN)
+    with zipfile.ZipFile(whole) as found:
+        members = {name: found.read(name) for name in found.namelist()}
+    head, _, rest = members[bundle.MANIFEST].partition(b"\n\n")[0].partition(b"\n")
+    text = head.decode() + "\n" + json.dumps(json.loads(rest) | told_as) + "\n"
+    members[bundle.MANIFEST] = note.sign(text, [STOLEN])
+    with zipfile.ZipFile(path, "w") as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+    return path
+
+
+def as_signed(opened):
+    """Whether each record is the entry that was signed for its place."""
+    manifest, _ = opened.manifest()
+    data = {name: b"".join(opened.blocks(name)) for name in opened.names}
+    records = data[bundle.RECORDS].split(b"\n")[:-1]
+    if manifest.is_complete:
+        return records == SOUND.bodies[manifest.start : manifest.end]
+    places = [json.loads(line)["index"] for line in data[bundle.PROOFS].split(b"\n")[:-1]]
+    return records == [SOUND.bodies[place] for place in places]
+
+
+def test_what_is_spoilt_was_sound(tmp_path):
+    for name, start, end in (("whole", 0, 12), ("part", 2, 10)):
+        path = packed(tmp_path / "one.zip", sound(name, start, end), {"from": start, "to": end})
+        assert verify(Bundle(path), Trust([KEY.verifier])).exit_code == 0
+        assert as_signed(Bundle(path))
+
+
+def last_one(data):
+    """Another last entry, which no other names: only the tree tells."""
+    return data.replace(b'"entries":4', b'"entries":5')
+
+
+@example(form=("whole", 0, 12), chosen=[(bundle.RECORDS, last_one)], head=12, fitting=True, members={})
+@given(
+    form=st.sampled_from([("whole", 0, 12), ("part", 2, 10), ("picked", 0, 12)]),
+    chosen=st.lists(st.tuples(st.sampled_from(SPOILT), spoils()), max_size=2),
+    head=st.sampled_from([12, 12, 12, 12, 1, 6, 11]),
+    fitting=st.booleans(),
+    members=MEMBERS,
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_in_the_files_it_is_read_or_refused_and_never_taken_for_what_was_signed(
+    tmp_path, form, chosen, head, fitting, members
+):
+    name, start, end = form
+    files = sound(name, start, end) | {bundle.CHECKPOINT: SOUND.signed(head)}
+    for spoilt, spoil in chosen:
+        if spoilt in files:
+            files[spoilt] = spoil(files[spoilt])
+    if fitting and bundle.LEAVES in files:
+        files[bundle.LEAVES] = b"".join(map(leaf_hash, lines(files)))
+    narrowed = {"records": len(PICKED), "filters": {"type": "decision"}} if name == "picked" else {}
+    path = packed(tmp_path / "one.zip", files, {"from": start, "to": end} | narrowed | members)
+    try:
+        opened = Bundle(path)
+        report = verify(opened, Trust([KEY.verifier]))
+    except Unreadable:
+        return
+    assert report.exit_code or as_signed(opened)
+
+
+@given(one=st.floats(0, 1), two=st.floats(0, 1), extra=st.binary(max_size=8))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_zip_is_read_or_refused(tmp_path, one, two, extra):
+    whole = written(tmp_path / "one.zip", sound("whole", 0, 12), SOUND).read_bytes()
+    start, end = sorted((int(one * len(whole)), int(two * len(whole))))
+    (tmp_path / "cut.zip").write_bytes(whole[:start] + extra + whole[min(end, start + len(extra)) :])
+    try:
+        opened = Bundle(tmp_path / "cut.zip")
+        report = verify(opened, TRUST)
+    except Unreadable:
+        return
+    assert report.exit_code or as_signed(opened)

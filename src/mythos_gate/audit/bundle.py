@@ -4,18 +4,23 @@ Nothing in it is trusted for being there: the checkpoint is held to a key that t
 entries to the checkpoint. The manifest only tells what was exported, and finds a file that was damaged on the way.
 """
 
+import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Any, Self, cast
+from zlib import error as ZlibError  # noqa: N812  it is a class
 
 import orjson
 
 from mythos_gate.audit import note
-from mythos_gate.audit.note import BadNote, SignerKey, VerifierKey
+from mythos_gate.audit.entry import LARGEST
+from mythos_gate.audit.merkle import HASH
+from mythos_gate.audit.note import LARGEST_NUMBER, BadNote, SignerKey, VerifierKey
 
 VERSION = 1
 SUFFIX = "/export"
@@ -32,6 +37,15 @@ SUBTREES = "subtrees.txt"
 # Of a narrowed bundle: for each record its index and its inclusion proof.
 PROOFS = "proofs.ndjson"
 SMALL = 1_000_000  # bytes of what is read whole
+# A few bytes of a ZIP become as many as one likes. An export has 2,000 heads at most, with 100 signatures each.
+MOST_BYTES = 50_000_000
+MOST_LINES = 10_000
+BLOCK = 1 << 20  # bytes
+# What reading a ZIP raises, whichever part of it is not what it should be.
+DAMAGED = (
+    zipfile.BadZipFile, ZlibError, LZMAError, struct.error, EOFError, OSError, KeyError, ValueError, OverflowError,
+    RuntimeError, NotImplementedError,
+)  # fmt: skip
 
 
 class Unreadable(ValueError):
@@ -93,11 +107,12 @@ class Manifest:
         name, _, rest = text.partition("\n")
         try:
             told = orjson.loads(rest)
-            files = {each: Member(int(of["size"]), str(of["sha256"])) for each, of in told["files"].items()}
+            files = {each: Member(_whole(of["size"]), _text(of["sha256"])) for each, of in told["files"].items()}
             start, end, size = (_whole(told[each]) for each in ("from", "to", "size"))
             made = cls(
-                origin=str(told["log"]), export=str(told["export"]), at=str(told["at"]), by=str(told["by"]),
-                start=start, end=end, size=size, records=_whole(told["records"]), filters=dict(told["filters"]),
+                origin=_text(told["log"]), export=_text(told["export"]), at=_text(told["at"]), by=_text(told["by"]),
+                start=start, end=end, size=size, records=_whole(told["records"]),
+                filters={each: _text(value) for each, value in told["filters"].items()},
                 not_kept=_whole(told["not_kept"]), files=files, keys=list(told["keys"]),
             )  # fmt: skip
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -108,8 +123,14 @@ class Manifest:
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no whole number")
+    if type(value) is not int or not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError("this is no whole number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError("this is no text")
     return value
 
 
@@ -221,7 +242,7 @@ class Bundle:
         self._folder = path if path.is_dir() else None
         try:
             self._zip = None if self._folder else zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise Unreadable(f"{path} is no bundle: {error}") from error
         names = self._zip.namelist() if self._zip else [each.name for each in path.iterdir()]
         if len(set(names)) < len(names):
@@ -230,21 +251,26 @@ class Bundle:
         if MANIFEST not in self.names:
             raise Unreadable(f"{path} has no {MANIFEST}: it is no bundle, or was cut off")
 
-    def open(self, name: str) -> IO[bytes]:
-        try:
-            if self._zip:
-                return self._zip.open(name)
-            assert self._folder is not None
-            return (self._folder / name).open("rb")
-        except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise Unreadable(f"{name} is missing or cannot be read") from error
+    def _open(self, name: str) -> IO[bytes]:
+        # Not whatever path the manifest names.
+        if name not in self.names:
+            raise KeyError(name)
+        if self._zip:
+            return self._zip.open(name)
+        assert self._folder is not None
+        return (self._folder / name).open("rb")
 
-    def read(self, name: str, limit: int = SMALL) -> bytes:
-        with self.open(name) as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise Unreadable(f"{name} has more than {limit} bytes")
-        return data
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The file, piece by piece."""
+        try:
+            with self._open(name) as file:
+                while block := file.read(BLOCK):
+                    yield block
+        except DAMAGED as error:
+            raise Unreadable(f"{name} is missing or cannot be read: {error}") from error
+
+    def read(self, name: str) -> bytes:
+        return _bounded(name, self.blocks(name), SMALL)
 
     def manifest(self) -> tuple[Manifest, bytes]:
         """With the note that it stands in, whose signature is not checked here."""
@@ -257,3 +283,87 @@ class Bundle:
     def close(self) -> None:
         if self._zip:
             self._zip.close()
+
+
+class Files:
+    """The files that the manifest names, each held to its size and hash there: `differs` is told of one that does not.
+
+    `Unreadable` for what is not written as such a file is.
+    """
+
+    def __init__(self, given: Bundle, manifest: Manifest, differs: Callable[[str], None]) -> None:
+        self._bundle = given
+        self._manifest = manifest
+        self._differs = differs
+        self._hashed: set[str] = set()
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        member = self._manifest.files.get(name)
+        if member is None:
+            raise Unreadable(f"the manifest names no {name}")
+        digest, size = sha256(), 0
+        for block in self._bundle.blocks(name):
+            digest.update(block)
+            size += len(block)
+            yield block
+        if name not in self._hashed and (size, digest.hexdigest()) != (member.size, member.sha256):
+            self._differs(name)
+        self._hashed.add(name)
+
+    def lines(self, name: str) -> Iterator[list[bytes]]:
+        rest = b""
+        for block in self.blocks(name):
+            *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > 2 * LARGEST:
+                raise Unreadable(f"{name} has a line that is too long")
+            yield lines
+        if rest:
+            raise Unreadable(f"{name} does not end with a line feed")
+
+    def whole(self, name: str) -> bytes:
+        return _bounded(name, self.blocks(name), SMALL)
+
+    def few_lines(self, name: str) -> list[bytes]:
+        data = _bounded(name, self.blocks(name), MOST_BYTES)
+        if data.count(b"\n") > MOST_LINES:
+            raise Unreadable(f"{name} has more than {MOST_LINES} lines")
+        *lines, rest = data.split(b"\n")
+        if rest:
+            raise Unreadable(f"{name} does not end with a line feed")
+        return lines
+
+    def leaves(self) -> Iterator[bytes]:
+        """The leaf hashes that the bundle has beside the entries; what is left over is none."""
+        rest = b""
+        for block in self.blocks(LEAVES):
+            data = rest + block
+            whole = len(data) - len(data) % HASH
+            yield from (data[at : at + HASH] for at in range(0, whole, HASH))
+            rest = data[whole:]
+
+    def proofs(self) -> Iterator[tuple[int, list[bytes]]]:
+        """Of each record of a narrowed bundle, its index and hashes."""
+        return (_proof(line) for lines in self.lines(PROOFS) for line in lines)
+
+    def finish(self) -> None:
+        """Hold those that nobody asked for to the manifest as well."""
+        for name in self._manifest.files.keys() - self._hashed:
+            for _ in self.blocks(name):
+                pass
+
+
+def _bounded(name: str, blocks: Iterable[bytes], limit: int) -> bytes:
+    data = bytearray()
+    for block in blocks:
+        data += block
+        if len(data) > limit:
+            raise Unreadable(f"{name} has more than {limit} bytes")
+    return bytes(data)
+
+
+def _proof(line: bytes) -> tuple[int, list[bytes]]:
+    try:
+        told = orjson.loads(line)
+        return _whole(told["index"]), [note.from_base64(each) for each in told["hashes"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{PROOFS} has no proof for each record") from error

@@ -4,10 +4,11 @@ The tree proves that nothing was changed since it was signed; this finds what wa
 before. Entries come in the order of the tree, and nothing here reads anything else.
 """
 
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
 from mythos_gate.audit.entry import EPOCH, timestamp
@@ -16,6 +17,10 @@ from mythos_gate.audit.page import MICROSECONDS, NOTHING, UUID, Page, cells
 
 TOLD = 100  # findings of each kind that are told one by one
 EVER = 2**63
+MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
+KEPT = 10  # calendar years, as the database has it (migration 0008)
+# So long may pass from an entry's receipt until a tree has it; whatever is younger in that tree came after it.
+MERGED = timedelta(minutes=1)
 
 
 class Finding(NamedTuple):
@@ -27,13 +32,25 @@ class Finding(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Somebody's word that a writer's entry `n` was in the log, with this leaf: an opening's, or from outside."""
+    """Somebody's word that a writer's entry `n` was in the log, with this leaf: an opening's, or from outside.
+
+    `at`: it was there by then, in microseconds since 1970; None if nobody says when.
+    """
 
     who: str
     place: int | None  # the leaf of the opening
     writer: str
     n: int
     leaf: bytes
+    at: int | None = None
+
+
+class Promise(NamedTuple):
+    """A receipt's word that an entry of this leaf was written by `at`, in microseconds since 1970."""
+
+    who: str
+    leaf: bytes
+    at: int
 
 
 class Unknown(NamedTuple):
@@ -55,8 +72,13 @@ class Anchor(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """The log's own word that so many entries from leaf `first` to `last` are no longer kept."""
+    """The log's own word, at leaf `place`, that so many entries from leaf `first` to `last` are no longer kept.
 
+    They are all that there were of before `before`, in microseconds since 1970.
+    """
+
+    place: int
+    before: int
     first: int
     last: int
     entries: int
@@ -96,19 +118,29 @@ class Writer:
 class Account:
     """What the entries from `start` on say, taken one by one; `findings` grow while they do.
 
-    `narrowed`: there are others between them, so that chains and whatever is missing cannot be told.
+    `narrowed`: there are others between them, so that chains and whatever is missing cannot be told. `ends`: they
+    end where the tree does.
     """
 
     def __init__(
-        self, start: int, tolerance: timedelta, seen: Sequence[Seen] = (), *, pruned: int = 0, narrowed: bool = False
+        self,
+        start: int,
+        tolerance: timedelta,
+        seen: Sequence[Seen] = (),
+        *,
+        pruned: int = 0,
+        narrowed: bool = False,
+        ends: bool = True,
     ) -> None:
         self._start = start
         self._pruned = pruned
         self._narrowed = narrowed
+        self._ends = ends
         self._tolerance = tolerance // EPOCH.resolution
         self.findings: list[Finding] = []
         self.counts: dict[str, int] = {}
         self.unchecked: dict[str, int] = {}
+        self.denied: list[str] = []
         self.writers: dict[str, Writer] = {}
         self.types: dict[str, int] = {}
         self._ids: set[bytes] = set()
@@ -116,11 +148,13 @@ class Account:
         self._claims: list[Claim] = []
         self._unknown: list[Unknown] = []
         self._missing: int | None = None  # the last leaf whose entry is not there
-        self._gone: array[int] = array("Q")  # leaves without an entry, of which no prune was told so far
+        self._gone: array[int] = array("Q")  # leaves without an entry,
+        self._since: array[int] = array("q")  # and the latest time that an entry before each says
         self._pruning: list[Pruned] = []
-        self._expected: dict[bytes, tuple[str, bytes]] = {}  # id -> who knows it, its leaf
+        self._expected: dict[bytes, Promise] = {}  # by id
         self._torn: set[str] = set()  # writers of which not all that is here is at hand
         self._latest = -EVER
+        self._earliest = EVER, 0  # and at which leaf
         self._seen = sorted(seen)
         self._after, self._before = -EVER, EVER  # what the witnesses allow
         self._next = -1  # the leaf at which that changes
@@ -130,6 +164,16 @@ class Account:
     @property
     def _is_whole(self) -> bool:
         return self._start == 0 and self._missing is None and not self._narrowed
+
+    def _covers(self, at: int | None) -> bool:
+        """Whether what was in the log by then must be here.
+
+        Only the entries themselves date the tree. The manifest tells when it was exported, which may be long after
+        its head; and a head may be cosigned long after it was signed.
+        """
+        if at is None or not self._is_whole or not self._ends:
+            return False
+        return self._latest > at + MERGED // EPOCH.resolution + self._tolerance
 
     def find(self, kind: str, place: int | None, what: str, end: int | None = None) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -170,10 +214,8 @@ class Account:
 
     def _lack(self, place: int) -> None:
         self._missing = place
-        if place < self._pruned:
-            self.skip("entries that are no longer kept")
-        else:
-            self._gone.append(place)
+        self._gone.append(place)
+        self._since.append(self._latest)
 
     # --- ids and times ---
 
@@ -182,8 +224,8 @@ class Account:
         if identifier in self._ids:
             self.find("id", place, "has the id of an entry before")
         self._ids.add(identifier)
-        if self._expected and (expected := self._expected.pop(identifier, None)) and expected[1] != entry.leaf:
-            self.find("claim", place, f"is not the entry that {expected[0]} knows under this id")
+        if self._expected and (expected := self._expected.pop(identifier, None)) and expected.leaf != entry.leaf:
+            self.find("claim", place, f"is not the entry that {expected.who} knows under this id")
         apart = abs(int.from_bytes(identifier[:6]) * 1000 - at)
         if apart > self._tolerance + 1000:
             self.find("time", place, f"says {told(at)}, but its id was made {apart // MICROSECONDS} s apart from that")
@@ -191,6 +233,8 @@ class Account:
     def _time(self, place: int, at: int) -> None:
         if place >= self._next:
             self._ask_witnesses(place)
+        if at < self._earliest[0]:
+            self._earliest = at, place
         if at >= self._latest:
             self._latest = at
         elif at < self._latest - self._tolerance:
@@ -276,10 +320,10 @@ class Account:
         try:
             if (known := entry["confirmed"]) is not None:
                 leaf = bytes.fromhex(known["leaf"])
-                self.claim(Claim("the opening at", place, known["writer"], int(known["n"]), leaf))
+                self.claim(Claim("the opening at", place, str(known["writer"]), int(known["n"]), leaf))
             for each in entry["unknown"]:
                 leaf = bytes.fromhex(each["leaf"])
-                self._unknown.append(Unknown(place, each["writer"], int(each["from"]), int(each["to"]), leaf))
+                self._unknown.append(Unknown(place, str(each["writer"]), int(each["from"]), int(each["to"]), leaf))
         except (KeyError, TypeError, ValueError):
             self.find("body", place, "is an opening without what an opening says")
 
@@ -299,10 +343,24 @@ class Account:
         self.anchors.append(anchor)
 
     def _prune(self, place: int, entry: dict[str, Any]) -> None:
+        """What the log says of a prune excuses what is missing, if it can have been one."""
         try:
-            self._pruning.append(Pruned(int(entry["first"]), int(entry["last"]), int(entry["entries"])))
+            before = _month(entry["before"])
+            free = before.replace(year=before.year + KEPT)
+            at = (before - EPOCH) // EPOCH.resolution
+            pruned = Pruned(place, at, int(entry["first"]), int(entry["last"]), int(entry["entries"]))
         except (KeyError, TypeError, ValueError):
             self.find("body", place, "is a pruning without what it says")
+            return
+        earliest, where = self._earliest
+        if datetime.fromisoformat(entry["at"]) < free:
+            self.find("prune", place, f"says that what was written before {entry['before']} was dropped, which is kept "
+                      f"until {timestamp(free)}")  # fmt: skip
+        elif earliest < pruned.before - self._tolerance:
+            self.find("prune", place, f"says that all that was written before {entry['before']} was dropped, but leaf "
+                      f"{where} is of {told(earliest)}")  # fmt: skip
+        else:
+            self._pruning.append(pruned)
 
     _special: ClassVar[dict[str, Callable[["Account", int, dict[str, Any]], None]]] = {
         "session_opened": _open,
@@ -316,54 +374,75 @@ class Account:
     def claim(self, claim: Claim) -> None:
         self._claims.append(claim)
 
-    def expect(self, who: str, identifier: str, leaf: bytes) -> None:
+    def expect(self, identifier: str, promise: Promise) -> None:
         """Somebody was promised that this entry will be in the log. To be said before it is taken."""
-        self._expected[bytes.fromhex(identifier.replace("-", ""))] = who, leaf
+        self._expected[bytes.fromhex(identifier.replace("-", ""))] = promise
 
     def close(self) -> None:
         """After the last entry: what was said of others is looked up."""
         self._miss()
-        for who, _ in self._expected.values():
-            if self._is_whole:
-                self.find("claim", None, f"{who} knows an entry that is not in the log: it was removed")
-            else:
-                self.skip("entries that receipts name and that are not in the bundle")
+        bare = frozenset[bytes]() if self._narrowed else frozenset(map(self._leaf, self._gone))
+        for promise in self._expected.values():
+            self._redeem(promise, bare)
         for claim in self._claims:
-            self._look_up(claim)
+            self._look_up(claim, bare)
         for unknown in self._unknown:
             self._settle(unknown)
 
     def _miss(self) -> None:
         """Entries that are not there, and that the log does not say were pruned."""
-        told = 0
-        for place in self._gone:
-            if any(each.first <= place <= each.last for each in self._pruning):
-                told += 1
+        pruned = []
+        for place, since in zip(self._gone, self._since, strict=True):
+            if place < self._pruned:
+                self.skip("entries that are no longer kept")
+            elif any(self._explains(each, place, since) for each in self._pruning):
+                pruned.append(place)
                 self.skip("entries that are no longer kept, as the log says")
             else:
                 self.find("missing", place, "is not there: its entry was removed")
-        if told > sum(each.entries for each in self._pruning):
-            self.find("missing", self._gone[0], f"is one of {told} that are not there, more than were pruned")
+        if len(pruned) > sum(each.entries for each in self._pruning):
+            self.find("missing", pruned[0], f"is one of {len(pruned)} that are not there, more than were pruned")
+
+    def _explains(self, pruned: Pruned, place: int, since: int) -> bool:
+        """An entry is not older, but for the tolerance, than any before it: behind a young one none was dropped."""
+        is_named = pruned.first <= place <= pruned.last and place < pruned.place
+        return is_named and since < pruned.before + self._tolerance
+
+    def _redeem(self, promise: Promise, bare: frozenset[bytes]) -> None:
+        """The entry of a receipt was not taken. Who hands in one wants to know of just that: not to know is no yes."""
+        if promise.leaf in bare:
+            self.skip("entries that receipts name and that are no longer kept: their leaves are there")
+        elif self._covers(promise.at):
+            self.find("claim", None, f"{promise.who} knows an entry that is not in the log: it was removed")
+        else:
+            why = "it is not in the bundle, which is only a part of the log, or ends too soon after the receipt"
+            self.denied.append(f"{promise.who}: {why}")
 
     def _leaf(self, place: int) -> bytes:
         at = (place - self._start) * HASH
         return bytes(self.leaves[at : at + HASH])
 
-    def _look_up(self, claim: Claim) -> None:
+    def _look_up(self, claim: Claim, bare: frozenset[bytes]) -> None:
         writer = self.writers.get(claim.writer)
-        is_torn = claim.writer in self._torn and writer is not None and claim.n < writer.first
         who = claim.who if claim.place is None else f"{claim.who} leaf {claim.place}"
         if writer is not None and writer.first <= claim.n <= writer.last:
             place = writer.places[claim.n - writer.first]
             if self._leaf(place) != claim.leaf:
                 self.find("claim", place, f"is not the entry {claim.n} of {claim.writer} that {who} knows")
-        elif (self._is_whole and not is_torn) or (
-            writer is not None and claim.n > writer.last and not self._may_lack(writer)
-        ):
+        elif claim.leaf not in bare and self._must_have(claim, writer):
             what = f"knows entry {claim.n} of {claim.writer}, which is not in the log: it was removed"
             self.find("claim", claim.place, f"{who} {what}")
         else:
             self.skip("entries that openings or high-water files name and that are not in the bundle")
+
+    def _must_have(self, claim: Claim, writer: Writer | None) -> bool:
+        """Whether the entry would be here if it were in the log."""
+        if claim.writer in self._torn and writer is not None and claim.n < writer.first:
+            return False
+        if claim.place is None:
+            return self._covers(claim.at)
+        # What an opening names is before it in the tree.
+        return self._is_whole or (writer is not None and claim.n > writer.last and not self._may_lack(writer))
 
     def _settle(self, unknown: Unknown) -> None:
         """All of the range or none."""
@@ -381,5 +460,15 @@ class Account:
 
 
 def told(at: int) -> str:
-    """Microseconds since 1970 as an entry writes a time."""
-    return timestamp(EPOCH + timedelta(microseconds=at))
+    """Microseconds since 1970 as an entry writes a time; a witness may say what no calendar has."""
+    try:
+        return timestamp(EPOCH + timedelta(microseconds=at))
+    except OverflowError:
+        return f"{at} microseconds after 1970"
+
+
+def _month(given: str) -> datetime:
+    """Its beginning. TypeError or ValueError if it is not written like 2016-01."""
+    if not MONTH.fullmatch(given):
+        raise ValueError(f"{given!r} is no month")
+    return datetime.fromisoformat(f"{given}-01").replace(tzinfo=UTC)

@@ -4,110 +4,41 @@ The tree is proved first (RFC 9162), then the entries are held to what they say 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from hashlib import sha256
 from itertools import islice, zip_longest
-from typing import Any
-from zipfile import BadZipFile
-from zlib import error as ZlibError  # noqa: N812  it is a class
 
 import orjson
 
 from mythos_gate.audit import bundle, checkpoint, merkle, note, receipt
-from mythos_gate.audit.bundle import Bundle, Manifest, Unreadable
-from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Seen, told
+from mythos_gate.audit.bundle import Bundle, Files, Unreadable
+from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Promise, Seen, told
 from mythos_gate.audit.checkpoint import Checkpoint
-from mythos_gate.audit.entry import LARGEST
+from mythos_gate.audit.entry import EPOCH
 from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
-from mythos_gate.audit.note import BadNote, Kind, VerifierKey
+from mythos_gate.audit.note import BadNote
 from mythos_gate.audit.page import MICROSECONDS, NOTHING, Page, cells, read
+from mythos_gate.audit.report import Held, Report, Trust
 
-BLOCK = 1 << 20  # bytes
-# So long may pass from an entry's receipt to a checkpoint that covers it.
-MERGED = timedelta(minutes=1)
 TOLERANCE = timedelta(minutes=5)
+PIECE = 1 << 16  # hashes
+NOTHING_HELD = Held()
 Progress = Callable[[int], None]
 # Like the builtin `map`: with one that shares the work among processes, verifying takes a fraction of the time.
 Mapper = Callable[[Callable[[list[bytes]], Page], Iterable[list[bytes]]], Iterator[Page]]
 
 
-@dataclass(frozen=True)
-class Trust:
-    """Whom the auditor trusts, from elsewhere than the bundle. BadNote if that is not the keys of one log."""
-
-    keys: Sequence[VerifierKey]
-    receipt_keys: Sequence[VerifierKey] = ()
-    witnesses: Sequence[VerifierKey] = ()
-    quorum: int = 0
-
-    def __post_init__(self) -> None:
-        if len({key.name for key in self.keys}) != 1 or any(key.kind is not Kind.ED25519 for key in self.keys):
-            raise BadNote("the keys are not those of one log")
-        if {key.public for key in self.keys} & {key.public for key in self.witnesses}:
-            raise BadNote("a log is not a witness of itself")
-
-    @property
-    def origin(self) -> str:
-        return self.keys[0].name
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the auditor has kept of the log, or others have, to compare the bundle with."""
-
-    checkpoint: bytes | None = None
-    consistency: Mapping[str, Any] | None = None  # as /v1/log/consistency answers
-    receipts: Sequence[bytes] = ()
-    high_water: Sequence[Mapping[str, Any]] = ()  # `{writer, n, leaf}`
-
-
-@dataclass
-class Report:
-    """What was checked and found; `denied` is what was asked for and could not be checked."""
-
-    manifest: Manifest
-    checked: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
-    denied: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    more: dict[str, int] = field(default_factory=dict)  # how many findings of a kind there are, if not all are told
-    leaves: int = 0
-
-    @property
-    def first(self) -> Finding | None:
-        """The finding of the lowest leaf; of those at one leaf the one that names it exactly."""
-        placed = [(each.place, each.end or 0, each) for each in self.findings if each.place is not None]
-        return min(placed, key=lambda each: each[:2])[2] if placed else None
-
-    @property
-    def extent(self) -> str:
-        """What was verified if nothing was found: a reader of the last line must not take a part for the whole."""
-        manifest = self.manifest
-        if not manifest.is_complete:
-            return f"{self.leaves} records that were picked out, not that none is left out"
-        return f"leaves {manifest.start} to {manifest.end - 1} of the {manifest.size} entries of {manifest.origin}"
-
-    @property
-    def exit_code(self) -> int:
-        return 1 if self.findings else 2 if self.denied else 0
-
-
 def verify(
     given: Bundle,
     trust: Trust,
-    held: Held = Held(),
+    held: Held = NOTHING_HELD,
     tolerance: timedelta = TOLERANCE,
     pruned: int = 0,
     progress: Progress = lambda _: None,
     mapping: Mapper = map,
 ) -> Report:
     """All that can be checked. `Unreadable` if it is no bundle; leaves below `pruned` need no entry any more."""
-    try:
-        return _Verification(given, trust, held, tolerance, pruned, progress, mapping).run()
-    except (BadZipFile, ZlibError, EOFError, OSError) as error:
-        raise Unreadable(f"the bundle is damaged: {error}") from error
+    return _Verification(given, trust, held, tolerance, pruned, progress, mapping).run()
 
 
 class _Roots:
@@ -158,13 +89,13 @@ class _Verification:
         self._mapping = mapping
         self._manifest, self._note = given.manifest()
         self._report = Report(self._manifest)
+        self._files = Files(given, self._manifest, self._differs)
         self._tolerance = tolerance
         self._heads: dict[int, Checkpoint] = {}  # every signed head in the bundle, by size
         self._seen: list[Seen] = []
         self._roots: dict[int, bytes] = {}
         self._other: list[int] = []  # leaves that are not what LEAVES has
-        self._hashed: set[str] = set()
-        self._head: Checkpoint | None = None
+        self._surplus = 0  # lines of RECORDS beyond the range
 
     def run(self) -> Report:
         self._check_manifest()
@@ -184,6 +115,9 @@ class _Verification:
     def _find(self, index: int | None, what: str, end: int | None = None) -> None:
         self._report.findings.append(Finding(index, what, end))
 
+    def _differs(self, name: str) -> None:
+        self._find(None, f"{name} is not the file that the manifest names: it was damaged or exchanged")
+
     # --- 1: the manifest and the checkpoint ---
 
     def _check_manifest(self) -> None:
@@ -202,7 +136,7 @@ class _Verification:
 
     def _check_checkpoint(self) -> Checkpoint | None:
         """The head, if one of the log's keys signed it: everything else is proved against it."""
-        given = self._whole(bundle.CHECKPOINT)
+        given = self._files.whole(bundle.CHECKPOINT)
         try:
             head = checkpoint.opened(given, self._trust.keys, self._trust.origin)
             cosigned = checkpoint.cosigned(given, self._trust.witnesses)
@@ -214,7 +148,6 @@ class _Verification:
         self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log")
         self._check_witnesses(cosigned)
         self._see(head, cosigned)
-        self._head = head
         return head
 
     def _check_witnesses(self, cosigned: Mapping[str, int]) -> None:
@@ -231,13 +164,17 @@ class _Verification:
         self._seen += [Seen(head.size, at * MICROSECONDS) for at in cosigned.values() if at]
 
     def _read_heads(self) -> None:
-        """Earlier heads that the log signed; what it did not sign says nothing."""
-        for line in self._small_lines(bundle.CHECKPOINTS):
+        """Earlier heads that the log signed; what no given key signed says nothing: its keys change with time."""
+        unknown = 0
+        for line in self._files.few_lines(bundle.CHECKPOINTS):
             try:
-                given = str(orjson.loads(line)).encode()
+                given = _note(line)
+                if not note.read(given, self._trust.keys).verified:
+                    unknown += 1
+                    continue
                 head = checkpoint.opened(given, self._trust.keys, self._trust.origin)
                 cosigned = checkpoint.cosigned(given, self._trust.witnesses)
-            except (BadNote, orjson.JSONDecodeError) as error:
+            except BadNote as error:
                 self._find(None, f"one of {bundle.CHECKPOINTS}: {error}")
                 continue
             if (known := self._heads.get(head.size)) is not None and known.root != head.root:
@@ -245,16 +182,20 @@ class _Verification:
                     None, f"the log signed two trees of size {head.size}: it tells different people different things"
                 )
             self._see(head, cosigned)
+        if unknown:
+            self._report.unchecked.append(f"heads that none of the given keys signed, as before a rotation ({unknown})")
 
     def _account(self) -> Account:
-        narrowed = not self._manifest.is_complete
-        start = self._manifest.start
-        account = Account(start, self._tolerance, self._seen, pruned=self._pruned, narrowed=narrowed)
+        manifest = self._manifest
+        account = Account(
+            manifest.start, self._tolerance, self._seen,
+            pruned=self._pruned, narrowed=not manifest.is_complete, ends=manifest.end == manifest.size,
+        )  # fmt: skip
         for given in self._held.receipts:
             self._expect(account, given)
         for each in self._held.high_water:
             leaf = bytes.fromhex(each["leaf"])
-            account.claim(Claim("the high-water file", None, str(each["writer"]), int(each["n"]), leaf))
+            account.claim(Claim("the high-water file", None, str(each["writer"]), int(each["n"]), leaf, each.get("at")))
         return account
 
     def _expect(self, account: Account, given: bytes) -> None:
@@ -266,24 +207,45 @@ class _Verification:
         except BadNote as error:
             self._find(None, f"a receipt: {error}")
             return
-        if _later(found.at, self._manifest.at):
-            self._report.denied.append(f"the receipt of {found.entry}: the bundle was made too soon after it")
-            return
-        account.expect(f"the receipt of {found.entry}", found.entry, found.leaf)
+        at = (found.at - EPOCH) // EPOCH.resolution
+        account.expect(found.entry, Promise(f"the receipt of {found.entry}", found.leaf, at))
 
     # --- 2: a whole range ---
 
     def _check_range(self, head: Checkpoint | None, account: Account) -> None:
-        start, end = self._manifest.start, self._manifest.end
         roots, right = self._left_and_right()
         self._pass(account, roots)
-        if self._report.leaves != end - start:
-            self._find(None, f"{bundle.RECORDS} has {self._report.leaves} lines for leaves {start} to {end}")
-            return
-        self._roots = roots.finish(right)
-        if head is not None:
-            self._judge(head)
-        self._check_anchors(account)
+        is_short = self._report.leaves < self._count
+        self._roots = roots.found if is_short else roots.finish(right)
+        stored = self._stored_roots() if is_short or self._other else self._roots
+        if head is None or stored.get(head.size) != head.root:
+            stored = {}  # LEAVES is not what was signed
+        is_counted = self._check_counts(knows_first=bool(stored))
+        if is_counted:
+            self._check_anchors(account)
+        if head is not None and head.size == self._manifest.size:
+            self._judge(head, stored, is_counted=is_counted)
+        else:
+            for place in self._other[:TOLD]:
+                self._find(place, f"is not the entry of which {bundle.LEAVES} has the hash")
+            self._check_heads(is_sound=False)
+
+    @property
+    def _count(self) -> int:
+        return self._manifest.end - self._manifest.start
+
+    def _check_counts(self, *, knows_first: bool) -> bool:
+        """Whether there is one line for each leaf; if not, from which leaf on, if that is known."""
+        of = f"leaves {self._manifest.start} to {self._manifest.end}"
+        if (size := self._manifest.files[bundle.LEAVES].size) != HASH * self._count:
+            self._find(None, f"{bundle.LEAVES} has {size} bytes for {of}, of {HASH} each")
+        count = self._report.leaves + self._surplus
+        if count == self._count:
+            return True
+        first = self._other[0] if self._other else self._manifest.start + self._report.leaves
+        what = f"{bundle.RECORDS} has {count} lines for {of}: some were added or removed"
+        self._find(first if knows_first else None, what)
+        return False
 
     def _check_anchors(self, account: Account) -> None:
         """What the log says of its own earlier heads."""
@@ -302,8 +264,9 @@ class _Verification:
         start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
         left, right = merkle.range_nodes(start, end, size)
         sizes = [each for each in (*self._heads, *self._old_size(), *more) if start <= each <= end]
+        lines = self._files.few_lines(bundle.SUBTREES)
         try:
-            hashes = [note.from_base64(line.decode()) for line in self._small_lines(bundle.SUBTREES)]
+            hashes = [_hash(line) for line in lines]
             frontier = Frontier.of(start, hashes[: len(left)])
             return _Roots(frontier, sizes), list(zip(right, hashes[len(left) :], strict=True))
         except (ValueError, UnicodeDecodeError) as error:
@@ -311,8 +274,8 @@ class _Verification:
 
     def _pass(self, account: Account, roots: _Roots) -> None:
         """Once over all records: hash each, append it, and hold it to the others."""
-        place, stored = self._manifest.start, self._stored()
-        for page in self._pages(self._lines(bundle.RECORDS)):
+        place, stored = self._manifest.start, self._files.leaves()
+        for page in self._pages(self._records()):
             hashes = cells(page.leaves)
             known = list(islice(stored, len(hashes)))
             for row in page.empty:  # of what is no longer kept, the tree's word counts
@@ -323,36 +286,52 @@ class _Verification:
             roots.append(hashes)
             account.take(page, range(place, place + page.count))
             place += page.count
-            self._count(page)
+            self._take(page)
+
+    def _records(self) -> Iterator[list[bytes]]:
+        """No more lines than there are leaves; of what follows, only how many."""
+        left = self._count
+        for lines in self._files.lines(bundle.RECORDS):
+            self._surplus += max(0, len(lines) - left)
+            yield lines[:left]
+            left = max(0, left - len(lines))
 
     def _pages(self, stretches: Iterable[list[bytes]]) -> Iterator[Page]:
         return self._mapping(partial(read, self._trust.origin), stretches)
 
-    def _count(self, page: Page) -> None:
+    def _take(self, page: Page) -> None:
         self._report.leaves += page.count
         self._progress(self._report.leaves)
 
-    def _judge(self, head: Checkpoint) -> None:
-        """Whether these are the entries that were signed; if not, which are not, or since when."""
-        if self._roots[head.size] == head.root:
+    def _judge(self, head: Checkpoint, stored: dict[int, bytes], *, is_counted: bool) -> None:
+        """Whether these are the entries that were signed; if not, which are not, or since when.
+
+        `stored` are the roots that LEAVES leads to, if it is what was signed.
+        """
+        if self._roots.get(head.size) == head.root:
             of = f"leaves {self._manifest.start} to {self._manifest.end - 1} of {head.size}"
             self._report.checked.append(f"{of}: each is what was signed, in its place, and none is left out")
             if self._other:
                 self._find(self._other[0], f"{bundle.LEAVES} is not of these entries, which are what was signed")
-        elif self._other and (stored := self._stored_roots())[head.size] == head.root:
-            for place in self._other[:TOLD]:
-                self._find(place, "is not the entry that was signed")
-            self._report.more["entry"] = len(self._other)
+        elif stored:
+            if is_counted:  # else all from the first on are others
+                for place in self._other[:TOLD]:
+                    self._find(place, "is not the entry that was signed")
+                self._report.more["entry"] = len(self._other)
             self._roots = stored  # the tree is the one that was signed, only the entries are not
         else:
             self._bracket("the checkpoint", head.size)
-        self._check_heads(is_sound=self._roots[head.size] == head.root)
+        self._check_heads(is_sound=self._roots.get(head.size) == head.root)
 
     def _stored_roots(self) -> dict[int, bytes]:
-        """Those that the bundle's leaf hashes lead to."""
+        """Those that the bundle's leaf hashes lead to; none if they are too few."""
         roots, right = self._left_and_right()
-        roots.append(list(self._stored()))
-        return roots.finish(right)
+        left = self._count
+        stored = islice(self._files.leaves(), left)
+        while leaves := list(islice(stored, PIECE)):
+            roots.append(leaves)
+            left -= len(leaves)
+        return {} if left else roots.finish(right)
 
     def _bracket(self, of: str, size: int) -> None:
         """The tree is another than was signed: between which heads that begins."""
@@ -363,6 +342,9 @@ class _Verification:
                     bad = each
                     break
                 good = each
+        if good >= bad > self._manifest.start:
+            self._find(None, f"what is beside the bundle's leaves leads to another root than {of} of {size}")
+            return
         where = (
             "the first of them, or what comes before the bundle," if good == self._manifest.start > 0 else "one of them"
         )
@@ -378,9 +360,9 @@ class _Verification:
     # --- 3: records that were picked out ---
 
     def _check_records(self, head: Checkpoint | None, account: Account) -> None:
-        proofs = map(_proof, (line for lines in self._lines(bundle.PROOFS) for line in lines))
+        proofs = self._files.proofs()
         last = self._manifest.start - 1
-        for page in self._pages(self._lines(bundle.RECORDS)):
+        for page in self._pages(self._files.lines(bundle.RECORDS)):
             proved = list(islice(proofs, page.count))
             if len(proved) < page.count:
                 raise Unreadable(f"{bundle.PROOFS} has no proof for each record")
@@ -390,7 +372,7 @@ class _Verification:
                 last = place
                 self._prove(head, place, leaf, hashes)
             account.take(page, [place for place, _ in proved])
-            self._count(page)
+            self._take(page)
         if next(proofs, None) is not None or self._report.leaves != self._manifest.records:
             self._find(None, "there are not as many records as proofs, or as the manifest says")
         by = ", ".join(f"{name} {value}" for name, value in sorted(self._manifest.filters.items()))
@@ -463,6 +445,7 @@ class _Verification:
 
     def _take_in(self, account: Account) -> None:
         self._report.findings += account.findings
+        self._report.denied += account.denied
         self._report.more |= {kind: count for kind, count in account.counts.items() if count > TOLD}
         counts = sorted(account.types.items(), key=lambda each: -each[1])
         self._report.checked.append(f"entries: {', '.join(f'{count} {kind}' for kind, count in counts) or 'none'}")
@@ -474,74 +457,30 @@ class _Verification:
         self._report.unchecked += [f"{what} ({count})" for what, count in sorted(account.unchecked.items())]
 
     def _check_files(self) -> None:
-        for name, member in self._manifest.files.items():
-            if name not in self._hashed:
-                for _ in self._blocks(name):
-                    pass
+        self._files.finish()
+        for name in self._manifest.files:
             if name.startswith(("records.", "events.")) and name != bundle.RECORDS:
                 self._report.unchecked.append(f"{name} beyond its hash: it was made from the same entries")
-            assert member.size >= 0
         named = {*self._manifest.files, bundle.MANIFEST}
         if beside := sorted(self._bundle.names - named):
             self._report.unchecked.append(f"files that the manifest does not name: {', '.join(beside)}")
         self._report.checked.append(f"{len(self._manifest.files)} files are those that the manifest names")
 
-    # --- files ---
 
-    def _blocks(self, name: str) -> Iterator[bytes]:
-        """The file, piece by piece; at its end it is held to the manifest."""
-        member = self._manifest.files.get(name)
-        if member is None:
-            raise Unreadable(f"the manifest names no {name}")
-        digest, size = sha256(), 0
-        with self._bundle.open(name) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                size += len(block)
-                yield block
-        if name not in self._hashed and (size, digest.hexdigest()) != (member.size, member.sha256):
-            self._find(None, f"{name} is not the file that the manifest names: it was damaged or exchanged")
-        self._hashed.add(name)
-
-    def _lines(self, name: str) -> Iterator[list[bytes]]:
-        rest = b""
-        for block in self._blocks(name):
-            *lines, rest = (rest + block).split(b"\n")
-            if len(rest) > 2 * LARGEST:
-                raise Unreadable(f"{name} has a line that is too long")
-            yield lines
-        if rest:
-            raise Unreadable(f"{name} does not end with a line feed")
-
-    def _whole(self, name: str) -> bytes:
-        member = self._manifest.files.get(name)
-        if member is not None and member.size > bundle.SMALL:
-            raise Unreadable(f"{name} has more than {bundle.SMALL} bytes")
-        return b"".join(self._blocks(name))
-
-    def _small_lines(self, name: str) -> list[bytes]:
-        return [line for lines in self._lines(name) for line in lines]
-
-    def _stored(self) -> Iterator[bytes]:
-        """The leaf hashes that the bundle has beside the entries."""
-        rest = b""
-        for block in self._blocks(bundle.LEAVES):
-            data = rest + block
-            whole = len(data) - len(data) % HASH
-            yield from (data[at : at + HASH] for at in range(0, whole, HASH))
-            rest = data[whole:]
-
-
-def _proof(line: bytes) -> tuple[int, list[bytes]]:
+def _note(line: bytes) -> bytes:
+    """A note that is a JSON string. BadNote."""
     try:
-        told = orjson.loads(line)
-        return int(told["index"]), [note.from_base64(each) for each in told["hashes"]]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unreadable(f"{bundle.PROOFS} has no proof for each record") from error
+        given = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BadNote(f"a line is no JSON: {error}") from error
+    if not isinstance(given, str):
+        raise BadNote("a line is no text")
+    return given.encode()
 
 
-def _later(at: datetime, made: str) -> bool:
-    try:
-        return at + MERGED > datetime.fromisoformat(made)
-    except (ValueError, TypeError, OverflowError):
-        return True
+def _hash(line: bytes) -> bytes:
+    """ValueError if it is none in base64."""
+    value = note.from_base64(line.decode())
+    if len(value) != HASH:
+        raise ValueError(f"a hash has {HASH} bytes")
+    return value
