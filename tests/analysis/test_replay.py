@@ -9,6 +9,7 @@ import pytest
 from mythos_gate import db
 from mythos_gate.analysis import replay
 from mythos_gate.analysis.replay import Finding, Past, completed
+from mythos_gate.audit import reading
 from mythos_gate.audit.entry import canonical, leaf_hash, timestamp
 from mythos_gate.audit.log import FAR, LONG_AGO
 from mythos_gate.db import DbRole
@@ -17,6 +18,7 @@ from mythos_gate.decision.policy import FILES, Policy
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import jurisdictions
 from mythos_gate.terms import FACTS, Role
+from tests.audit.test_sequencer import Log
 from tests.service import POLICIES, PROGRAMME, question
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +86,30 @@ async def test_every_decision_comes_out_as_it_was_recorded(service, told):
     progress = []
     assert await replayed(service, progress=lambda *seen: progress.append(seen)) == replay.Replayed(len(told), [])
     assert progress[-1] == (len(await service.entries()),) * 2
+
+
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+async def test_nothing_keeps_the_database_from_cleaning_up_while_all_are_decided_again_once(
+    service, told, monkeypatch, batch
+):
+    """And what is written meanwhile is left out."""
+    monkeypatch.setattr(reading, "BATCH", batch)
+    others, progress, open_for_long = Log(service.database), [], []
+
+    def look(done, total):
+        progress.append((done, total))
+        others.add(1)
+        open_for_long.extend(
+            others.sql(
+                "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+                " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        )
+
+    count = len(await service.entries())
+    assert await replayed(service, progress=look) == replay.Replayed(len(told), [])
+    assert progress == [(min(count, done), count) for done in range(batch, count + batch, batch)]
+    assert open_for_long == []
 
 
 async def test_what_was_altered_is_found_with_its_members(service, told):

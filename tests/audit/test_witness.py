@@ -1,21 +1,29 @@
 """Witnesses: who is asked, what is believed of their answers, and that nobody waits for them."""
 
 import asyncio
+import json
 import logging
+import ssl
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mythos_gate import db
-from mythos_gate.audit import checkpoint, cosigning, exchange, merkle, note, witness
+from mythos_gate.audit import bundle, checkpoint, cosigning, exchange, merkle, note, sequencer, witness
+from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.cosigning import Cosigning
+from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.note import SignerKey, VerifierKey
+from mythos_gate.audit.verify import Trust, verify
 from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
+from tests.audit import bundles
 from tests.audit.test_sequencer import ORIGIN, Log, sequencing, signed, unguarded
 from tests.witness import SIZE, TEXT, Witness, serving
 
@@ -339,6 +347,138 @@ async def test_only_the_process_that_signs_asks(log, tmp_path, key, monkeypatch)
             await asyncio.sleep(0.01)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a proof"), ssl.SSLError("a handshake"), httpx.InvalidURL("a host"), RuntimeError()], ids=repr
+)
+async def test_whatever_goes_wrong_with_one_witness_another_cosigns_and_the_alarm_is_raised(
+    log, tmp_path, key, monkeypatch, caplog, error
+):
+    broken, slow = Witness(key.verifier), Witness(key.verifier, "witness.example/w2", delay=0.2)
+    ask = witness.cosign
+
+    async def cosign(client, asked, *arguments):
+        if asked.name == broken.name:
+            raise error
+        return await ask(client, asked, *arguments)
+
+    monkeypatch.setattr(witness, "cosign", cosign)
+    async with cosigned_log(log, tmp_path, key, broken, slow) as (made, task):
+        log.add(2)
+        await made.step()
+        log.sql("UPDATE log_checkpoints SET at = at - interval '61 seconds'")
+        await task.round()
+        await task.round()
+    assert cosigners(signed(log)[0], broken, slow) == {slow.name}
+    assert f"the witness {broken.name} is behind" in caplog.text
+    assert caplog.text.count(f"the witness {broken.name} did not cosign: {type(error).__name__}: {error}") == 1
+
+
+# --- what a cosignature says of time --------------------------------------------------------------------------
+
+
+async def _take_in_unsigned(made):
+    await made._integrate()
+
+
+async def _take_in_one_of_two(made):
+    await made._integrate()
+    await made._sign()
+
+
+OUTAGES = {
+    "nothing was taken in": None,
+    "all was taken in and nothing signed": (_take_in_unsigned, 5_000),
+    "a head was signed on the way": (_take_in_one_of_two, 1),
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+async def test_no_head_is_cosigned_that_lacks_what_was_written_long_before(log, tmp_path, monkeypatch, outage):
+    """As after an outage: the witness would have seen, now, a log without entries of some minutes ago."""
+    key, one, written = bundles.KEY, Witness(bundles.KEY.verifier), bundles.Log()
+    written.at = datetime.now(UTC) - timedelta(minutes=10)
+    async with cosigned_log(log, tmp_path, key, one) as (made, task):
+        written.open(bundles.ONE)
+        _insert(log, written.bodies)
+        await made.step()
+        for _ in range(2):
+            written.add("log_read", bundles.ONE, actor="a", rows=1)
+        _insert(log, written.bodies[1:])
+        if outage is not None:
+            take_in, batch = outage
+            with monkeypatch.context() as limited:
+                limited.setattr(sequencer, "BATCH", batch)
+                await take_in(made)
+        await task.round()
+        assert one.asked == []
+        await made.step()
+        await task.round()
+    assert one.asked == [(0, 3, 200)]
+    assert _verified(tmp_path, written, signed(log), one) == []
+
+
+async def test_a_cosignature_of_a_log_that_lacked_older_entries_is_what_a_verifier_finds(log, tmp_path):
+    """Why the above is so: nothing tells such entries from others that were back-dated."""
+    key, one, written = bundles.KEY, Witness(bundles.KEY.verifier), bundles.Log()
+    written.at = datetime.now(UTC) - timedelta(minutes=10)
+    async with cosigned_log(log, tmp_path, key, one) as (made, task):
+        written.open(bundles.ONE)
+        _insert(log, written.bodies)
+        await made.step()
+        await task.round()
+        written.add("log_read", bundles.ONE, actor="a", rows=1)
+        _insert(log, written.bodies[1:])
+        await made.step()
+    [finding] = _verified(tmp_path, written, signed(log), one)
+    assert "it is back-dated" in finding.what
+
+
+async def test_what_is_refused_or_has_just_been_written_keeps_nobody_from_cosigning(log, tmp_path, key):
+    one = Witness(key.verifier)
+    async with cosigned_log(log, tmp_path, key, one) as (made, task):
+        log.add(1)
+        await made.step()
+        log.add(1)
+        log.sql("INSERT INTO log_queue (entry_id, at, refused) VALUES (gen_random_uuid(), now() - interval '1 h', 'x')")
+        await task.round()
+    assert one.asked == [(0, 1, 200)]
+
+
+async def test_a_process_that_starts_after_an_outage_does_not_call_a_witness_late_that_is_not(
+    log, tmp_path, key, caplog
+):
+    one = Witness(key.verifier)
+    async with cosigned_log(log, tmp_path, key, one) as (made, task):
+        log.add(2)
+        await made.step()
+        await task.round()
+        log.sql("UPDATE log_checkpoints SET at = at - interval '1 hour'")
+        log.sql("INSERT INTO log_queue (entry_id, at) VALUES (gen_random_uuid(), now() - interval '1 h')")
+        async with asking(log, one) as fresh:
+            await fresh.round()
+    assert "behind" not in caplog.text
+
+
+def _insert(log, bodies):
+    for body in bodies:
+        members = json.loads(body)
+        log.sql(
+            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            *(members[name] for name in ("id", "at", "type", "writer", "n")), leaf_hash(body), body,
+        )  # fmt: skip
+
+
+def _verified(folder, written, notes, *witnesses):
+    """What is found in a bundle of the whole log with these heads."""
+    files = bundles.files_of(written) | {
+        bundle.CHECKPOINT: notes[-1],
+        bundle.CHECKPOINTS: bundle.checkpoint_lines(notes),
+    }
+    path = bundles.written(folder / "bundle.zip", files, written)
+    trust = Trust(bundles.TRUST.keys, bundles.TRUST.receipt_keys, [each.verifier for each in witnesses])
+    return verify(Bundle(path), trust).findings
 
 
 # --- behind ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import httpx
-from sqlalchemy import ColumnElement, Integer, LargeBinary, Subquery, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Integer, LargeBinary, Subquery, cast, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mythos_gate.audit import checkpoint, merkle, note, tree, witness
@@ -18,12 +18,13 @@ from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.exchange import Unanswered
 from mythos_gate.audit.note import BadNote
 from mythos_gate.audit.witness import Refused, Witness
-from mythos_gate.tables import log_checkpoints
+from mythos_gate.tables import log_checkpoints, log_leaves, log_queue
 
 EVERY = 1.0  # seconds from one round to the next
 PATIENCE = 60.0  # seconds for a round
 LONGEST_PAUSE = 30.0  # seconds that a witness which fails sits out
 BEHIND = timedelta(seconds=60)
+LATE = timedelta(seconds=10)
 # Newest heads in which a cosignature is looked for: a day and more of a log that grows all the time.
 LOOKED = 100_000
 
@@ -98,33 +99,31 @@ class Cosigning:
         """
         async with self._engine.connect() as connection:
             found = await tree.published(connection)
-        if found is None:
-            return
-        head, signed = found
+            if found is None:
+                return
+            head, signed = found
+            for each in self._asked:
+                await _learn(connection, each, head, signed)
+            complete = await _is_complete(connection, head.size)
         now = asyncio.get_running_loop().time()
-        await asyncio.gather(*(self._ask(each, head, signed) for each in self._asked if each.due <= now))
+        due = [each for each in self._asked if complete and each.due <= now and each.witness.mark not in signed]
+        await asyncio.gather(*(self._ask(each, head, signed) for each in due))
         await self._watch()
 
     async def _ask(self, asked: _Asked, head: Checkpoint, signed: bytes) -> None:
-        if asked.witness.mark in signed:
-            asked.size = head.size
-            return
+        """Whatever goes wrong is one witness's trouble: the others are asked, and who is behind is told."""
         try:
-            old = min(await self._known(asked), head.size)
+            old = min(asked.size or 0, head.size)
             line = await witness.cosign(
                 self._client, asked.witness, signed, old, lambda size: self._proof(size, head.size)
             )
             await self._store(head.size, signed, line)
         except (Refused, Unanswered, BadNote) as error:
-            self._failed(asked, error)
+            self._failed(asked, error, str(error))
+        except Exception as error:  # noqa: BLE001  told with its traceback
+            self._failed(asked, error, f"{type(error).__name__}: {error}", error)
         else:
             asked.size, asked.failures, asked.trouble = head.size, 0, None
-
-    async def _known(self, asked: _Asked) -> int:
-        if asked.size is None:
-            async with self._engine.connect() as connection:
-                asked.size = (await _last(connection, asked.witness))[0] or 0
-        return asked.size
 
     async def _proof(self, old: int, new: int) -> list[bytes]:
         async with self._engine.connect() as connection:
@@ -144,14 +143,13 @@ class Cosigning:
             if note.parts(signed)[0] != text:
                 raise BadNote("another head is stored than the one that was cosigned")
 
-    def _failed(self, asked: _Asked, error: Exception) -> None:
-        why = str(error)
+    def _failed(self, asked: _Asked, error: Exception, why: str, traced: Exception | None = None) -> None:
         asked.failures += 1
         asked.due = asyncio.get_running_loop().time() + min(LONGEST_PAUSE, 2.0 ** min(asked.failures, 10) - 1)
         if asked.trouble != why:
             # No answer mends itself, or the witness gets behind; a refusal is somebody's mistake, or worse.
             level = logging.WARNING if isinstance(error, Unanswered) else logging.ERROR
-            logger.log(level, "the witness %s did not cosign: %s", asked.witness.name, why)
+            logger.log(level, "the witness %s did not cosign: %s", asked.witness.name, why, exc_info=traced)
         asked.trouble = why
 
     async def _watch(self) -> None:
@@ -167,6 +165,26 @@ class Cosigning:
             elif asked.behind and not is_behind:
                 logger.error("the witness %s has caught up", asked.witness.name)
             asked.behind = is_behind
+
+
+async def _learn(connection: AsyncConnection, asked: _Asked, head: Checkpoint, signed: bytes) -> None:
+    """What the witness has, if its line shows that, or nothing is known of it yet."""
+    if asked.witness.mark in signed:
+        asked.size = head.size
+    elif asked.size is None:
+        asked.size = (await _last(connection, asked.witness))[0] or 0
+
+
+async def _is_complete(connection: AsyncConnection, size: int) -> bool:
+    """Whether the tree of this size has all entries of more than LATE ago, those apart that it refuses.
+
+    Else nobody may cosign it now: what follows would be older than a time at which the log was seen without it, which
+    a verifier has to take for back-dated.
+    """
+    before = func.clock_timestamp() - LATE
+    queued = select(log_queue.c.id).where(log_queue.c.refused.is_(None), log_queue.c.at < before)
+    placed = select(log_leaves.c.index).where(log_leaves.c.index >= size, log_leaves.c.at < before)
+    return not (await connection.execute(select(or_(queued.exists(), placed.exists())))).scalar_one()
 
 
 # --- what the stored notes show -------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -137,23 +137,44 @@ async def bodies(connection: AsyncConnection, start: int, count: int) -> list[by
 
 
 BATCH = 2_000  # entries
+# Ids are in the order of time, so those of a window lie side by side; `at` finds the partitions.
 IN = "FROM log_entries WHERE at >= $1 AND at < $2"
-COUNT = f"SELECT count(*) {IN}"
-STREAM = f"SELECT CASE WHEN type = $3 THEN body END AS body {IN}"
+NEWEST = f"SELECT id, at {IN} ORDER BY id DESC, at DESC LIMIT 1"
+COUNT = f"SELECT count(*) {IN} AND (id, at) <= ($3, $4)"
+STREAM = f"""
+SELECT id, at, CASE WHEN type = $7 THEN body END AS body {IN} AND (id, at) <= ($3, $4) AND (id, at) > ($5, $6)
+ORDER BY id, at LIMIT $8
+"""
+FIRST = (UUID(int=0), datetime.min.replace(tzinfo=UTC))
 
 
-async def count(connection: asyncpg.Connection, since: datetime, until: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Of the entries written in [since, until) those that there were at some time, up to the newest of them."""
+
+    since: datetime
+    until: datetime
+    last: tuple[UUID, datetime]  # its id and time
+
+
+async def span(connection: asyncpg.Connection, since: datetime, until: datetime) -> Span | None:
+    """Of what there is now; None if that is nothing."""
+    newest = await connection.fetchrow(NEWEST, since, until)
+    return None if newest is None else Span(since, until, (newest["id"], newest["at"]))
+
+
+async def count(connection: asyncpg.Connection, of: Span) -> int:
     """How many entries of any type `stream` goes through."""
-    return int(await connection.fetchval(COUNT, since, until))
+    return int(await connection.fetchval(COUNT, of.since, of.until, *of.last))
 
 
-async def stream(
-    connection: asyncpg.Connection, kind: str, since: datetime, until: datetime
-) -> AsyncIterator[Sequence[bytes | None]]:
-    """The bodies of one type of what was written in [since, until), in no order; None for an entry of another type.
+async def stream(connection: asyncpg.Connection, kind: str, of: Span) -> AsyncIterator[Sequence[bytes | None]]:
+    """The bodies of one type, by id; None for an entry of another type.
 
-    Within a transaction: what is read is never held as a whole.
+    Each batch is a transaction of its own: entries never change, and one for all would keep the database from
+    cleaning up for as long as the whole takes.
     """
-    cursor = await connection.cursor(STREAM, since, until, kind)
-    while rows := await cursor.fetch(BATCH):
+    after = FIRST
+    while rows := await connection.fetch(STREAM, of.since, of.until, *of.last, *after, kind, BATCH):
         yield [row["body"] for row in rows]
+        after = rows[-1]["id"], rows[-1]["at"]

@@ -1,14 +1,16 @@
 """The signer: signs a head of the log if it continues the last one that it signed, which it keeps in a file."""
 
+import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mythos_gate.audit import checkpoint
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.merkle import EMPTY_ROOT, verify_consistency
 from mythos_gate.audit.note import SignerKey
-from mythos_gate.errors import Misconfigured
+from mythos_gate.errors import Conflict, Misconfigured
 
 
 class Signer:
@@ -32,14 +34,31 @@ class Signer:
         return checkpoint.opened(published, [key.verifier for key in self._keys()], self._origin)
 
     def sign(self, head: Checkpoint, last: Checkpoint, path: Sequence[bytes]) -> bytes:
-        """The head as a signed note, with a consistency proof from the last. `Unproven`: it is not signed."""
+        """The head as a signed note, with a consistency proof from the last.
+
+        It is not signed if that is `Unproven`, or there is a `Conflict`: another process signs, or has signed since.
+        """
         verify_consistency(last.size, last.root, head.size, head.root, path)
         keys = self._keys()
         if not keys:
             raise Misconfigured("no key signs the log: run `mythos-gate db upgrade`")
-        note = checkpoint.signed(head, keys)
-        self._keep(note)
+        with self._alone():
+            # Of two heads that both continue `last`, neither need continue the other.
+            if self._file.exists() and not _same(checkpoint.unverified(self._file.read_bytes()), last):
+                raise Conflict("another process has signed a head since: this one may not continue it")
+            note = checkpoint.signed(head, keys)
+            self._keep(note)
         return note
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Of all who have this file. Nobody waits: whoever is signing may have been halted."""
+        with self._file.with_suffix(".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Conflict("another process is signing a head") from error
+            yield
 
     def _keep(self, note: bytes) -> None:
         """Before it leaves: a head that was given out and forgotten could be contradicted."""
@@ -54,3 +73,7 @@ class Signer:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _same(one: Checkpoint, other: Checkpoint) -> bool:
+    return (one.size, one.root) == (other.size, other.root)
