@@ -15,7 +15,8 @@ from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.exporting import Export
 from mythos_gate.audit.reading import Filters
-from mythos_gate.audit.verify import Trust, verify
+from mythos_gate.audit.report import Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.db import DbRole
 from mythos_gate.log_commands import shared
 from mythos_gate.settings import Settings

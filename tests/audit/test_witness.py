@@ -20,7 +20,8 @@ from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.cosigning import Cosigning
 from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.note import SignerKey, VerifierKey
-from mythos_gate.audit.verify import Trust, verify
+from mythos_gate.audit.report import Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
 from tests.audit import bundles

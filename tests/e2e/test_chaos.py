@@ -30,7 +30,8 @@ from mythos_gate.audit import tlogproof
 from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.audit.log import Committer, HighWater
-from mythos_gate.audit.verify import Held, Trust, verify
+from mythos_gate.audit.report import Held, Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.db import DbRole
 from mythos_gate.revision import Known
 from mythos_gate.settings import Settings

@@ -47,8 +47,12 @@ def read(body: bytes) -> dict[str, Any]:
     members = orjson.loads(body)
     if type(members) is not dict:
         raise ValueError("a log entry is an object")
-    _check(members)
-    if orjson.dumps(members, option=orjson.OPT_SORT_KEYS) != body:
+    try:
+        _check(members)
+        written = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, RecursionError) as error:
+        raise ValueError("a log entry is not nested that deep") from error
+    if written != body:
         raise ValueError("a log entry is written in one way only (RFC 8785)")
     return members
 
