@@ -6,7 +6,7 @@ their hashes hands them in.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from hashlib import sha256
 from itertools import chain
 from typing import NamedTuple, Self
@@ -139,10 +139,16 @@ def tile_hash(node: Node, data: bytes) -> bytes:
     end = first + (1 << rise)
     if len(data) < end * HASH:
         raise ValueError(f"{node} needs {end} hashes of {tile_of(node)}, given are {len(data) // HASH}")
-    hashes = [data[at : at + HASH] for at in range(first * HASH, end * HASH, HASH)]
-    while len(hashes) > 1:
-        hashes = _above(hashes)
-    return hashes[0]
+    return _levels(data)[rise][first >> rise]
+
+
+@lru_cache(128)  # the tiles above the lowest are in most proofs; some 5 MB
+def _levels(data: bytes) -> list[list[bytes]]:
+    """The hashes of all subtrees of a tile, from single nodes upwards."""
+    levels = [[data[at : at + HASH] for at in range(0, len(data), HASH)]]
+    while len(levels[-1]) > 1:
+        levels.append(_above(levels[-1]))
+    return levels
 
 
 def _above(hashes: Iterable[bytes]) -> list[bytes]:

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, SmallInteger, column, func, literal, select, tuple_, values
+from sqlalchemy import BigInteger, column, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit import checkpoint, merkle
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.merkle import HASH, TILE_WIDTH, Node, Tile
-from mythos_gate.tables import log_checkpoints, log_head, log_leaves, log_queue, log_tiles
+from mythos_gate.tables import log_checkpoints, log_head, log_leaves, log_queue
+
+# As text, whose form is the same for any number of them: SQLAlchemy would write a VALUES anew for each proof.
+TILES = text(
+    "SELECT level, index, hashes FROM log_tiles WHERE (level, index) IN"
+    " (SELECT * FROM unnest(CAST(:levels AS smallint[]), CAST(:indexes AS bigint[])))"
+)
 
 
 async def published(connection: AsyncConnection, size: int | None = None) -> tuple[Checkpoint, bytes] | None:
@@ -81,11 +87,8 @@ async def tiles(connection: AsyncConnection, wanted: Sequence[Tile]) -> dict[Til
     """The stored bytes of tiles, which may be more than an older tree had."""
     if not wanted:
         return {}
-    named = values(column("level", SmallInteger), column("index", BigInteger), name="wanted").data(list(wanted))
-    query = select(log_tiles).where(
-        tuple_(log_tiles.c.level, log_tiles.c.index).in_(select(named.c.level, named.c.index))
-    )
-    return {Tile(level, index): hashes for level, index, hashes in await connection.execute(query)}
+    named = {"levels": [tile.level for tile in wanted], "indexes": [tile.index for tile in wanted]}
+    return {Tile(level, index): hashes for level, index, hashes in await connection.execute(TILES, named)}
 
 
 async def leaves(connection: AsyncConnection, start: int, end: int) -> list[bytes]:

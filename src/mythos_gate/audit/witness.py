@@ -17,8 +17,8 @@ from mythos_gate.errors import Misconfigured
 
 OK, CONFLICT = 200, 409
 SIZE = "text/x.tlog.size"
-# Seconds. A cosignature of tomorrow would let the witness sleep until then.
-AHEAD = 300
+# Seconds. A cosignature of tomorrow would let the witness sleep until then, and make what follows look back-dated.
+AHEAD = 60
 WHY = {
     400: "it cannot read the request",
     403: "it does not know the log's key",
