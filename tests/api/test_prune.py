@@ -1,5 +1,7 @@
 """Retention of the log: old months are dropped by two officers, and what was proven before still holds."""
 
+import asyncio
+
 import psycopg
 import pytest
 
@@ -13,9 +15,11 @@ from tests.service import question
 pytestmark = pytest.mark.anyio
 OLD = """
 INSERT INTO log_entries (id, at, type, writer, n, leaf, body)
-SELECT gen_random_uuid(), %s::date + interval '1 hour', 'old', 'pdp-old', %s, sha256('\\x00' || body), body
-FROM (SELECT convert_to(%s, 'UTF8') AS body) AS b RETURNING id::text
+SELECT id, %s::date + interval '1 hour', 'old', 'pdp-old', %s, sha256('\\x00' || body), body
+FROM (SELECT id, convert_to(format('{"id":"%%s"}', id), 'UTF8') AS body FROM gen_random_uuid() AS id) AS b
+RETURNING id::text
 """
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
 
 
 def aged(service, months=("2010-01", "2010-02", "2010-03"), start=0):
@@ -23,7 +27,7 @@ def aged(service, months=("2010-01", "2010-02", "2010-03"), start=0):
     service.sql("SELECT make_log_partitions('2010-01-01', 3)")
     with psycopg.connect(service.database, autocommit=True) as owner:
         return [
-            owner.execute(OLD, [f"{month}-01", start + number, f'{{"n":{start + number}}}']).fetchone()[0]  # type: ignore[index]
+            owner.execute(OLD, [f"{month}-01", start + number]).fetchone()[0]  # type: ignore[index]
             for number, month in enumerate(months)
         ]
 
@@ -53,7 +57,7 @@ async def test_two_officers_drop_old_months_and_every_proof_stays_valid(service,
     assert done.status_code == 200, done.text
     assert service.sql("SELECT type, id::text FROM log_entries WHERE type = 'old'") == [("old", old[2])]
     assert (await service.ask(question())).json()["decision"] is True
-    bodies = [f'{{"n":{number}}}'.encode() for number in range(3)]
+    bodies = [f'{{"id":"{identifier}"}}'.encode() for identifier in old]
     verified(service, before, bodies[0])
     await service.sequence()
     for entry, body in zip(old, bodies, strict=True):
@@ -107,8 +111,13 @@ async def test_who_reads_the_log_is_not_cut_off_and_decisions_do_not_wait(servic
     await service.sequence()
     with psycopg.connect(service.database) as reading:
         reading.execute("SELECT count(*) FROM log_entries")
-        await refused(officer, "2010-04", 409, "somebody is reading the log")
+        waiting = asyncio.create_task(refused(officer, "2010-04", 409, "somebody is reading the log"))
+        with psycopg.connect(service.database, autocommit=True) as watching:
+            while not waiting.done() and watching.execute(WAITING).fetchone() != (1,):
+                await asyncio.sleep(0.01)
+        assert not waiting.done()
         assert (await service.ask(question())).json()["decision"] is True
+        await waiting
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.GATEWAY])
