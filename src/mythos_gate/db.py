@@ -112,9 +112,17 @@ async def connect(url: str, role: DbRole) -> asyncpg.Connection:
     return await asyncpg.connect(asyncpg_url(url), server_settings=_as(role))
 
 
+# The leader's session holds a lock: the server notices within half a minute that a host is gone.
+GONE = {
+    "tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000", "idle_in_transaction_session_timeout": "30000",
+}  # fmt: skip
+
+
 def _as(role: DbRole) -> dict[str, str]:
     # Two fixed statements: planned once (planning the records' takes ten times as long as running it).
-    return {"role": role.value, "timezone": "UTC", "plan_cache_mode": "force_generic_plan", "jit": "off"}
+    settings = {"role": role.value, "timezone": "UTC", "plan_cache_mode": "force_generic_plan", "jit": "off"}
+    return settings | GONE if role is DbRole.SEQUENCER else settings
 
 
 async def refuse_owners(urls: Mapping[DbRole, str]) -> None:

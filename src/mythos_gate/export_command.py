@@ -53,7 +53,7 @@ async def write(settings: Settings, key: str, wanted: Wanted, target: Path, prog
                 wanted.formats,
             )
         async with writing(settings, urls[DbRole.SERVICE]) as log:
-            await log.note("log_exported", at, {"actor": caller.id, "export": export, **plan.logged})
+            await log.note("log_exported", {"actor": caller.id, "export": export, **plan.logged})
         pieces = Export(reader.connect, plan, signer, progress).pieces(export, caller.id, at)
         await _save(pieces, target)
     finally:

@@ -1,6 +1,6 @@
 """`mythos-gate log replay`: decide again what was decided, and record that it was done."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from mythos_gate import db
 from mythos_gate.analysis import replay
@@ -25,7 +25,7 @@ async def run(
         await connection.close()
     told = {"actor": caller.id, "decisions": replayed.decisions, "differing": len(replayed.findings)}
     async with writing(settings, urls[DbRole.SERVICE]) as log:
-        await log.note("replayed", datetime.now(UTC), {**told, "since": _written(since), "until": _written(until)})
+        await log.note("replayed", {**told, "since": _written(since), "until": _written(until)})
     return replayed
 
 

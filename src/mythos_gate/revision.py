@@ -94,6 +94,10 @@ class Known:
         touched = self._touched
         return not any(touched.get(key, -1) > seen.n for key in keys)
 
+    @property
+    def has_heard(self) -> bool:
+        return self._clock is not None
+
     def now(self) -> tuple[datetime, datetime]:
         """The earliest and the latest that the database's clock can show now."""
         if self._clock is None:

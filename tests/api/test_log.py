@@ -115,6 +115,36 @@ async def test_that_the_facts_of_a_decision_were_read_is_in_the_log_and_that_its
     assert (read["actor"], read["decision"], read["rows"]) == (auditor, said, 1)
 
 
+async def test_a_cursor_of_a_size_that_was_never_signed_is_refused(service):
+    await service.sequence()
+    made = base64.urlsafe_b64encode(b"9007199254740991 0").decode()
+    answer = await service.get(f"/v1/log/entries?cursor={made}")
+    assert (answer.status_code, "signed entries so far" in answer.json()["detail"]) == (400, True)
+
+
+async def test_who_writes_the_id_of_a_decision_again_does_not_hide_it(service):
+    said = (await service.ask(question())).json()["context"]["id"]
+    await service.sequence()
+    for apart in ("-1 microsecond", "1 microsecond"):
+        service.sql(
+            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body)"
+            " SELECT id, at + %s::interval, type, 'pdp-x', 7, leaf, body FROM log_entries WHERE id = %s AND n < 7",
+            apart, said,
+        )  # fmt: skip
+    before = (await service.get(f"/v1/decisions/{said}")).json()
+    assert (before["id"], before["type"]) == (said, "decision")
+    assert (await service.get(f"/v1/decisions/{said}/proof")).status_code == 200
+
+
+async def test_what_is_proved_between_two_sizes_can_be_kept(service):
+    await service.sequence()
+    size = (await service.get("/v1/log/entries?limit=1")).json()["size"]
+    kept = await service.client.get(f"/v1/log/consistency?old=1&new={size}")
+    newest = await service.client.get("/v1/log/consistency?old=1")
+    assert kept.json() == newest.json()
+    assert ("immutable" in kept.headers["cache-control"], "cache-control" in newest.headers) == (True, False)
+
+
 async def test_a_tree_that_is_not_there_yet_is_not_listed(service):
     await service.sequence()
     size = (await service.get("/v1/log/entries?limit=1")).json()["size"]
@@ -318,7 +348,13 @@ async def test_proofs_and_exports_are_against_a_head_that_witnesses_have_cosigne
         answer = await service.post("/v1/log/exports", Role.AUDITOR, json={})
         (tmp_path / "bundle.zip").write_bytes(answer.content)
         given = Bundle(tmp_path / "bundle.zip")
-        assert (given.manifest()[0].size, given.read(bundle.CHECKPOINT)) == (cosigned, grown)
+        assert (given.manifest()[0].size, b"".join(given.blocks(bundle.CHECKPOINT))) == (cosigned, grown)
+        # Without the witness for a minute, the newest head is better than none of what was written since.
+        service.sql("UPDATE log_checkpoints SET at = at - interval '2 minutes'")
+        assert await head(f"/v1/decisions/{early}/proof") == newest
+        answer = await service.post("/v1/log/exports", Role.AUDITOR, json={})
+        (tmp_path / "bundle.zip").write_bytes(answer.content)
+        assert Bundle(tmp_path / "bundle.zip").manifest()[0].size >= newest
 
 
 async def test_a_service_with_a_file_of_witnesses_that_is_none_does_not_start(database, tmp_path):

@@ -264,6 +264,7 @@ def failing(database, *faults, openings=()):
 
 
 FINE = (True, None)
+REFUSED = (False, asyncpg.ReadOnlySQLTransactionError("read only"))
 LOST = (True, ConnectionResetError("gone"))
 
 
@@ -296,8 +297,46 @@ async def test_an_opening_is_sent_again_until_it_is_confirmed(database, tmp_path
                 await commit(committer, prepared(committer))
         assert await commit(committer, prepared(committer)) is Committed.YES
     rows = await written(database)
-    assert sorted(n for n, _ in verify(rows).values()) == [2, 2]
-    assert [len(opening["unknown"]) for opening in openings(rows)] in ([0, 1], [1, 0])
+    # Each attempt is a session of its own: of one that was lost there is the opening or nothing.
+    assert sorted(n for n, _ in verify(rows).values()) == [1] * (3 * after) + [2] * 2
+    assert sorted(len(opening["unknown"]) for opening in openings(rows)) == [0] + [1] * (1 + 3 * after)
+
+
+async def test_an_opening_that_was_refused_is_made_anew_when_it_is_sent_again(database, tmp_path):
+    """The same one, some time later, would look back-dated."""
+    async with committing(database, tmp_path, failing(database, openings=[REFUSED])) as committer:
+        with pytest.raises(NotRecorded):
+            await committer.note("test", {})
+        later = (await entry_time(committer)) + timedelta(minutes=10)
+        committer._known.displacement = timedelta(minutes=10)
+        await hear(database, committer._known)
+        await committer.note("test", {})
+    bodies = [json.loads(row["body"]) for row in await written(database)]
+    assert [body["type"] for body in bodies] == ["session_opened", "test"]
+    assert all(body["at"] >= timestamp(later) for body in bodies)
+
+
+async def entry_time(committer):
+    return committer._known.now()[0]
+
+
+async def test_what_is_noted_has_the_time_of_the_database(database, tmp_path):
+    """A host's clock may be wrong for hours, and what follows would look back-dated for ever."""
+
+    async def plain():
+        return await db.connect(database, DbRole.SERVICE)
+
+    known = revision.Known(timedelta(hours=-3))  # what it hears is three hours ago
+    committer = Committer(plain, "test.example/log", HighWater(tmp_path), known)
+    await committer.note("test", {})
+    assert known._clock
+    known._clock = (known._clock[0] - timedelta(minutes=5), *known._clock[1:])  # it was halted, say
+    await committer.note("test", {})
+    await committer.close()
+    now = datetime.now(UTC) - timedelta(hours=3)
+    times = [datetime.fromisoformat(json.loads(row["body"])["at"]) for row in await written(database)]
+    assert len(times) == 3
+    assert all(abs(at - now) < timedelta(minutes=1) for at in times)
 
 
 async def test_an_unknown_range_is_named_by_the_next_opening(database, tmp_path):

@@ -1,5 +1,6 @@
 """The tree: every committed entry gets one place, heads only grow, and what was tampered with stays out."""
 
+import asyncio
 import json
 import secrets
 from contextlib import asynccontextmanager
@@ -334,6 +335,10 @@ IDENTIFIER = "01234567-89ab-7def-8123-0123456789ab"
         (b'{"id":"x%s"}', False),
         (b'{"id":"%s"', False),
         (b'{"ix":"%s"}', False),
+        (b'{"id":"%s", "x":1}', False),
+        (b'{"id":"%s","x":1e-20000}', False),
+        (b'{"id":"%s","x":' + b"[" * 300 + b"]" * 300 + b"}", False),
+        (b'{"id":"%s","x":' + b"[" * 2_000 + b"]" * 2_000 + b"}", False),
     ],
 )
 async def test_what_lists_and_exports_could_not_show_stays_out_and_in_sight(
@@ -363,6 +368,61 @@ def service_reader(log):
         return len([reading.members(leaf.body) for leaf in whole])
 
     return read
+
+
+class Silent:
+    """A connection that answers nothing any more after so many statements."""
+
+    def __init__(self, connection, after):
+        self._connection, self._after = connection, after
+
+    def __getattr__(self, name):
+        found = getattr(self._connection, name)
+        if name not in {"fetch", "fetchrow", "fetchval", "execute", "executemany"}:
+            return found
+
+        async def asked(*arguments):
+            self._after -= 1
+            if self._after < 0:
+                await asyncio.sleep(3_600)
+            return await found(*arguments)
+
+        return asked
+
+
+@pytest.mark.parametrize("after", range(10))
+async def test_a_connection_that_falls_silent_is_given_up(log, tmp_path, key, monkeypatch, after):
+    monkeypatch.setattr(sequencer, "PATIENCE", 0.2)
+    monkeypatch.setattr(sequencer, "EVERY", 0.05)
+    connections = []
+
+    async def connect():
+        made = await db.connect(log.database, DbRole.SEQUENCER)
+        connections.append(made)
+        return Silent(made, after if len(connections) == 1 else 1_000)
+
+    made = Sequencer(connect, Signer(lambda: [key], ORIGIN, tmp_path / "head"), ORIGIN)
+    running = asyncio.create_task(made.run())
+    log.add(3)
+    async with asyncio.timeout(10):
+        while not signed(log) or len(connections) < 2:
+            if after >= 8 and signed(log):
+                log.add(1)
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await made.close()
+    for each in connections:
+        each.terminate()
+    log.verify()
+
+
+async def test_the_server_notices_a_leader_whose_host_is_gone(log):
+    connection = await db.connect(log.database, DbRole.SEQUENCER)
+    names = ("tcp_user_timeout", "idle_in_transaction_session_timeout")
+    found = await connection.fetch("SELECT name, source FROM pg_settings WHERE name = ANY ($1)", names)
+    await connection.close()
+    assert {row["name"]: row["source"] for row in found} == dict.fromkeys(names, "client")
 
 
 async def test_no_function_looks_into_temporary_tables_first(log):

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -310,7 +310,7 @@ async def _commit_late(site):
     late = Committer(connect, Settings().origin, high_water, Known())
     try:
         await connection.execute("BEGIN")
-        await late.note("log_read", datetime.now(UTC), {"actor": "late", "from": 0, "rows": 1})
+        await late.note("log_read", {"actor": "late", "from": 0, "rows": 1})
         await asyncio.sleep(LATE)
         await connection.execute("COMMIT")
         site.late.append(high_water.read())

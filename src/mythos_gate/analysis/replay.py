@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from mythos_gate.audit import reading
+from mythos_gate.audit.entry import leaf_hash
 from mythos_gate.decision.policy import Policy
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import FACTS
@@ -50,13 +51,23 @@ async def replay(connection: asyncpg.Connection, since: datetime, until: datetim
     past = Past({(row["number"], row["sha256"]): row["files"] for row in await connection.fetch(REVISIONS)})
     total = await reading.count(connection, span)
     async for bodies in reading.stream(connection, "decision", span):
-        for entry in map(orjson.loads, filter(None, bodies)):
+        for body in filter(None, bodies):
             replayed.decisions += 1
-            if what := past.differs(entry):
-                replayed.findings.append(Finding(entry["id"], what))
+            if found := _judged(past, body):
+                replayed.findings.append(found)
         done += len(bodies)
         progress(done, total)
     return replayed
+
+
+def _judged(past: "Past", body: bytes) -> Finding | None:
+    try:
+        entry = orjson.loads(body)
+        identifier, what = str(entry["id"]), past.differs(entry)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        # Whoever has the service's login can write anything: one such entry must not hide what others differ in.
+        return Finding(f"leaf {leaf_hash(body).hex()}", f"cannot be read: {type(error).__name__}")
+    return Finding(identifier, what) if what else None
 
 
 class Past:

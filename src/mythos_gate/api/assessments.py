@@ -73,4 +73,4 @@ async def withdraw_assessment(person: Name, gate: TheGate, caller: MayAssess) ->
 
 
 async def _note(gate: Gate, caller: Caller, person: str) -> None:
-    await gate.log.note("nationality_read", gate.now, {"actor": caller.id, "person": person})
+    await gate.log.note("nationality_read", {"actor": caller.id, "person": person})

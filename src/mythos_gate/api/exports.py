@@ -70,7 +70,7 @@ async def export_log(request: Request, gate: TheGate, caller: MayReadLog) -> Str
         )
     export, at = str(uuid4()), gate.now
     # Before the first byte leaves: whatever was read is in the log.
-    await gate.log.note("log_exported", at, {"actor": caller.id, "export": export, **plan.logged})
+    await gate.log.note("log_exported", {"actor": caller.id, "export": export, **plan.logged})
     pieces: AsyncIterator[bytes] = Export(lambda: read_only(gate), plan, gate.receipts).pieces(export, caller.id, at)
     named = {
         "Content-Disposition": f'attachment; filename="log-{plan.start}-{plan.end}.zip"',

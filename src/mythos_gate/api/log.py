@@ -41,7 +41,7 @@ async def read_decision(decision: UUID, gate: TheGate, caller: MayReadDecisions)
         entry = reading.members(await _own(gate, connection, caller, decision))
         if not gate.permissions.has(caller, Permission.EXPLAIN):
             return _safe(entry, await _reasons(connection, entry["policy"]["sha256"]))
-    await gate.log.note("log_read", gate.now, {"actor": caller.id, "decision": str(decision), "rows": 1})
+    await gate.log.note("log_read", {"actor": caller.id, "decision": str(decision), "rows": 1})
     return entry
 
 
@@ -162,10 +162,11 @@ async def list_entries(
     """
     filters = Filters(**asdict(asked))
     async with read_only(gate) as connection:
-        pinned, start = _place(cursor) if cursor is not None else (await _signed(connection, size), 0)
+        asked_size, start = (size, 0) if cursor is None else _place(cursor)
+        pinned = await _signed(connection, asked_size)
         found, onward = await reading.page(connection, start, pinned, limit, filters)
     read = {"actor": caller.id, "from": start, "rows": len(found), "filters": sorted(filters.named)}
-    await gate.log.note("log_read", gate.now, read)
+    await gate.log.note("log_read", read)
     shown = [
         {"index": leaf.index, "leaf": leaf.leaf.hex(), "stored": leaf.body.decode(), "body": reading.members(leaf.body)}
         for leaf in found
@@ -220,6 +221,7 @@ async def _proof(gate: Gate, connection: AsyncConnection, entry: UUID, size: int
 
 @router.get("/log/consistency")
 async def read_consistency(
+    response: Response,
     gate: TheGate,
     old: Annotated[int, Query(ge=0, le=2**53 - 1)],
     new: Size = None,
@@ -233,6 +235,8 @@ async def read_consistency(
         if old > size:
             raise Invalid(f"old: a log of {size} entries never had {old}")
         hashes = await tree.proof(connection, merkle.consistency_nodes(old, size))
+    if new is not None:
+        response.headers["Cache-Control"] = FOR_EVER
     return {"old": old, "new": size, "hashes": [base64.b64encode(value).decode() for value in hashes]}
 
 

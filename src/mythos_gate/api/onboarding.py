@@ -58,7 +58,7 @@ def _add(resource: Resource) -> None:
         async with read_only(gate) as connection:
             exported = await onboarding.export(connection, resource, chosen, writer(gate, caller))
         noted: dict[str, Any] = {"actor": caller.id, "kind": resource.name, "rows": exported.rows}
-        await gate.log.note("exported", gate.now, noted)
+        await gate.log.note("exported", noted)
         named = {"Content-Disposition": f'attachment; filename="{resource.name}.csv"'}
         return Response(exported.data, media_type="text/csv; charset=utf-8", headers=named)
 

@@ -87,7 +87,7 @@ async def _page(gate: Gate, resource: Resource, caller: Caller, search: Search) 
     async with reading(gate.registry.engine) as connection:
         found = await resources.page(connection, resource, caller, search)
     members = {"actor": caller.id, "country_group": search.country_group, "people": len(found)}
-    await gate.log.note("nationality_read", gate.now, members)
+    await gate.log.note("nationality_read", members)
     return found
 
 

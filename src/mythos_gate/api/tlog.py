@@ -16,7 +16,7 @@ from mythos_gate.errors import NotFound
 router = APIRouter(tags=["tree"])
 FOR_EVER = "public, max-age=31536000, immutable"
 # Groups of three digits, all but the last with an x before them; for a tile that is not full, its width.
-INDEX = re.compile(r"((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?")
+INDEX = re.compile(r"((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?", re.ASCII)
 Index = Annotated[str, Path(max_length=40)]
 TEXT = "text/plain; charset=utf-8"
 BYTES = "application/octet-stream"
@@ -40,7 +40,7 @@ async def entry_bundle(index: Index, gate: TheGate, caller: MayReadLog) -> Respo
         bodies = await reading.bodies(connection, tile.index * TILE_WIDTH, width)
     if len(bodies) < width:
         raise NotFound("these entries are no longer kept")
-    await gate.log.note("log_read", gate.now, {"actor": caller.id, "from": tile.index * TILE_WIDTH, "rows": width})
+    await gate.log.note("log_read", {"actor": caller.id, "from": tile.index * TILE_WIDTH, "rows": width})
     return Response(_bundle(bodies), media_type=BYTES, headers={"Cache-Control": FOR_EVER.replace("public", "private")})
 
 

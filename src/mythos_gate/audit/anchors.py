@@ -51,7 +51,7 @@ class Anchoring:
         engine: AsyncEngine,
         client: httpx.AsyncClient,
         vouching: Vouching,
-        note: Callable[[str, datetime, Mapping[str, Any]], Awaitable[None]] | None,
+        note: Callable[[str, Mapping[str, Any]], Awaitable[None]] | None,
         leads: Callable[[], bool],
     ) -> None:
         self._engine = engine
@@ -84,7 +84,7 @@ class Anchoring:
             due = self._note is not None and await self._is_due(connection, found.head.size)
         token = await self._stamped(found)
         if self._note is not None and due:
-            await self._note(TYPE, datetime.now(UTC), _members(found, token))
+            await self._note(TYPE, _members(found, token))
             self._anchored = found.head.size
 
     async def _is_due(self, connection: AsyncConnection, size: int) -> bool:

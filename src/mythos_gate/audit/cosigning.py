@@ -27,6 +27,7 @@ BEHIND = timedelta(seconds=60)
 LATE = timedelta(seconds=10)
 # Newest heads in which a cosignature is looked for: a day and more of a log that grows all the time.
 LOOKED = 100_000
+FEW = 100  # of one that things are proved against: at most one is signed in a second
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Cosigning:
         self._client = client
         self._leads = leads
         self._asked = [_Asked(each) for each in witnesses]
+        self._complete = True  # the newest head has all older entries
 
     async def run(self) -> None:
         """For ever."""
@@ -105,6 +107,11 @@ class Cosigning:
             for each in self._asked:
                 await _learn(connection, each, head, signed)
             complete = await _is_complete(connection, head.size)
+        if not complete and self._complete:
+            logger.warning(
+                "entries of more than %d seconds ago are under no head yet: no witness is asked", LATE.seconds
+            )
+        self._complete = complete
         now = asyncio.get_running_loop().time()
         due = [each for each in self._asked if complete and each.due <= now and each.witness.mark not in signed]
         await asyncio.gather(*(self._ask(each, head, signed) for each in due))
@@ -204,25 +211,31 @@ async def published(
 ) -> tuple[Checkpoint, bytes] | None:
     """The head to prove things against: the newest that is vouched for, or the first such one of at least this size.
 
-    If there is none, one that the log alone has signed; None if there is no such either.
+    If there is none within a minute, one that the log alone has signed; None if there is no such either.
     """
-    found = await vouched(connection, witnesses, quorum, size) if witnesses else None
-    return await tree.published(connection, size) if found is None else (found.head, found.note)
+    found = await vouched(connection, witnesses, quorum, size, FEW) if witnesses else None
+    if found is None or (size is None and await _is_behind(connection, found.head.size)):
+        return await tree.published(connection, size)
+    return found.head, found.note
 
 
 async def vouched(
-    connection: AsyncConnection, witnesses: Sequence[Witness], quorum: int, size: int | None = None
+    connection: AsyncConnection,
+    witnesses: Sequence[Witness],
+    quorum: int,
+    size: int | None = None,
+    looked: int = LOOKED,
 ) -> Vouched | None:
     """The newest head that so many of these witnesses cosigned, or the first such one of at least this size.
 
-    `BadNote` if a line of theirs does not hold.
+    It is looked for among as many. `BadNote` if a line of theirs does not hold.
     """
-    columns = _recent()
-    cosigned = sum((cast(_has(columns.c.note, each), Integer) for each in witnesses), start=literal(0))
-    query = select(columns.c.note).where(cosigned >= quorum).order_by(columns.c.size.desc()).limit(1)
-    if size is not None:
-        covering = select(columns.c.note).where(cosigned >= quorum, columns.c.size >= size)
-        query = covering.order_by(columns.c.size).limit(1)
+    kept = log_checkpoints.c
+    heads = select(kept.size, kept.note).order_by(kept.size.desc() if size is None else kept.size).limit(looked)
+    columns = (heads if size is None else heads.where(kept.size >= size)).subquery().c
+    cosigned = sum((cast(_has(columns.note, each), Integer) for each in witnesses), start=literal(0))
+    query = select(columns.note).where(cosigned >= quorum)
+    query = query.order_by(columns.size.desc() if size is None else columns.size).limit(1)
     signed = (await connection.execute(query)).scalar_one_or_none()
     if signed is None:
         return None

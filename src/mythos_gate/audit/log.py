@@ -9,7 +9,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
@@ -26,6 +26,7 @@ TRIES = 3
 BATCH = 500
 TICK = 0.05  # seconds
 PATIENCE = 30.0  # seconds, with a connection that may be dead: then its outcome is unknown
+LATEST = timedelta(minutes=1)  # from the time that a note tells to its commit
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -41,10 +42,9 @@ WITH {revision.GUARD}, inserted AS (
 )
 SELECT guard.*, (SELECT count(*) FROM inserted) AS inserted FROM guard
 """  # noqa: S608  no more than statements of ours
-# Sent again until it is confirmed: whether an earlier attempt arrived does not matter.
 OPEN = """
 INSERT INTO log_entries (id, at, type, leaf, body, writer, n)
-VALUES ($1::text::uuid, $2::text::timestamptz, $3, $4, $5, $6, 1) ON CONFLICT DO NOTHING
+VALUES ($1::text::uuid, $2::text::timestamptz, $3, $4, $5, $6, 1)
 """
 
 UNKNOWN = "40003"  # statement_completion_unknown, from servers that speak Postgres's protocol
@@ -95,7 +95,6 @@ class _Session:
     writer: str = field(default_factory=lambda: f"pdp-{secrets.token_hex(8)}")
     n: int = 0
     leaf: bytes | None = None
-    opening: "_Row | None" = None
 
 
 # Texts: of anything else asyncpg asks for each element whether it is an array itself.
@@ -191,12 +190,32 @@ class Committer:
                 raise outcome
         return cast("list[Committed]", outcomes)
 
-    async def note(self, kind: str, at: datetime, members: Mapping[str, Any], deadline: float = math.inf) -> None:
+    async def note(self, kind: str, members: Mapping[str, Any], deadline: float = math.inf) -> None:
         """Record what changes nothing that decisions read, such as a read of nationality. `NotRecorded`."""
-        identifier = uuid7(at, secrets.token_bytes(10))
-        common = {"log": self._origin, "type": kind, "id": identifier, "at": timestamp(at)}
-        parts = template({**common, "v": VERSION, "salt": secrets.token_hex(16), **members}, PLACE)
-        await self.commit([Prepared(identifier, kind, at, common["at"], parts)], deadline)
+        for _ in range(TRIES):
+            at = await self._now()
+            identifier = uuid7(at, secrets.token_bytes(10))
+            common = {"log": self._origin, "type": kind, "id": identifier, "at": timestamp(at)}
+            parts = template({**common, "v": VERSION, "salt": secrets.token_hex(16), **members}, PLACE)
+            noted = Prepared(identifier, kind, at, common["at"], parts, until=at + LATEST)
+            if await self.commit([noted], deadline) == [Committed.YES]:
+                return
+        raise NotRecorded("the clock kept changing while something was being recorded")
+
+    async def _now(self) -> datetime:
+        """By the database's clock: a host's own may be wrong, and an entry that is not in order looks back-dated."""
+        if not self._known.has_heard:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    connection = await self._connect()
+                    try:
+                        sent = self._known.sends()
+                        self._known.hear(sent, await connection.fetchrow(revision.HEAR, *self._known.asks()))
+                    finally:
+                        await connection.close()
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise NotRecorded("the entry could not be recorded") from error
+        return self._known.now()[0]
 
     async def close(self) -> None:
         for task in (self._task, self._watch):
@@ -267,12 +286,14 @@ class Committer:
             async with asyncio.timeout(PATIENCE):
                 self._connection = await self._connect()
             self._connection.add_log_listener(self._hear)
-        session = self._session
-        if session.n:
+        if self._session.n:
             return
-        session.opening = session.opening or self._opening(at)
-        await self._sent(self._connection.execute(OPEN, *session.opening, session.writer))
-        session.n, session.leaf = 1, session.opening[3]
+        # A session of its own for each attempt: the same one again, some time later, would look back-dated. Of one
+        # whose outcome is unknown there is the opening or nothing.
+        session = self._session = _Session()
+        opening = self._opening(at)
+        await self._sent(self._connection.execute(OPEN, *opening, session.writer))
+        session.n, session.leaf = 1, opening[3]
         self._confirm(session)
 
     def _opening(self, at: datetime) -> _Row:
@@ -356,7 +377,7 @@ class Committer:
         again = []
         for waiting in batch:
             entry, waiting.tries = waiting.entry, waiting.tries + 1
-            in_time = entry.seen is None or entry.at <= guard["at"] < entry.until
+            in_time = (entry.seen is None or entry.at <= guard["at"]) and guard["at"] < entry.until
             if not in_time or not entry.stands(self._known):
                 _answer(waiting, Committed.STALE)
             elif waiting.tries >= TRIES:

@@ -129,9 +129,9 @@ class Sequencer:
         due = loop.time() + EVERY
         while await self._integrate() == BATCH:
             if loop.time() >= due:  # a long queue is no reason for no head
-                await self._sign()
+                await self._publish()
                 due = loop.time() + EVERY
-        await self._sign()
+        await self._publish()
         return self._known.frontier.size
 
     async def close(self) -> None:
@@ -151,8 +151,9 @@ class Sequencer:
 
     async def _integrate(self) -> int:
         """One batch, in one transaction: places, tiles, head, queue. How many were queued, at most BATCH."""
-        self._tree = self._tree or await self._read()
         try:
+            async with asyncio.timeout(PATIENCE):
+                self._tree = self._tree or await self._read()
             async with asyncio.timeout(PATIENCE), self._session.transaction():
                 queued = await self._session.fetch(QUEUED, BATCH)
                 sound = await self._sound(queued)
@@ -188,7 +189,8 @@ class Sequencer:
 
     async def _refuse_doubled(self) -> None:
         why = "the entry has the id of another one"
-        refused = await self._session.execute(REFUSE_DOUBLED, why)
+        async with asyncio.timeout(PATIENCE):
+            refused = await self._session.execute(REFUSE_DOUBLED, why)
         if refused == "UPDATE 0":
             raise Tampered("what is queued has the id of a leaf, and no entry of that id is queued")
         logger.critical("the log was tampered with: %s (%s)", why, refused)
@@ -227,6 +229,10 @@ class Sequencer:
         named = sorted(set(wanted))
         rows = await self._session.fetch(TILES, [tile.level for tile in named], [tile.index for tile in named])
         return {Tile(level, index): hashes for level, index, hashes in rows}
+
+    async def _publish(self) -> None:
+        async with asyncio.timeout(PATIENCE):  # a connection may go silent
+            await self._sign()
 
     async def _sign(self) -> None:
         """Have the head signed if it grew. `Unproven` if it does not continue what was signed last."""

@@ -17,8 +17,9 @@ from mythos_gate.errors import Misconfigured
 
 OK, CONFLICT = 200, 409
 SIZE = "text/x.tlog.size"
-# Seconds. A cosignature of tomorrow would let the witness sleep until then, and make what follows look back-dated.
-AHEAD = 60
+# Seconds. A cosignature of tomorrow would let the witness sleep until then, and make what follows look back-dated; one
+# of yesterday would have it see what was not written yet.
+APART = 60
 WHY = {
     400: "it cannot read the request",
     403: "it does not know the log's key",
@@ -153,8 +154,8 @@ def cosignature(key: VerifierKey, signed: bytes, answer: bytes, now: int) -> str
         _, lines = note.parts(text.encode() + b"\n" + answer)
         for line in lines:
             for _, at in note.read(note.joined(text, [line]), [key]).verified:
-                if at is not None and at > now + AHEAD:
-                    raise Refused(f"its clock is {at - now} seconds ahead")
+                if at is not None and abs(at - now) > APART:
+                    raise Refused(f"its clock says {at - now:+} seconds")
                 return line
     except BadNote as error:
         raise Refused(f"what it answered is no cosignature of this head: {error}") from error

@@ -207,7 +207,7 @@ class Pdp:
                 else:
                     raise NotDecided("the records kept changing while they were searched")
         members = self._entries.searched(asked, page)
-        await self._committer.note("searched", pip.known.now()[0], members, deadline)
+        await self._committer.note("searched", members, deadline)
         _require_in_time(deadline)
         return page.found
 
