@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 
 import httpx
 import orjson
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import JWKRegistry, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64decode
@@ -154,13 +155,20 @@ def _usable(found: Sequence[Any], algorithms: Sequence[str]) -> Mapping[tuple[st
         if not isinstance(kid, str) or not kid:
             continue
         try:
-            key = JWKRegistry.import_key(each)
+            key = _key(each)
             names = _verified_by(key, algorithms)
         except WRONG:
             continue
         for name in names:
             usable.setdefault((kid, name), key)
     return usable
+
+
+def _key(found: dict[str, Any]) -> Key:
+    with warnings.catch_warnings():
+        # joserfc warns of what is too short, which is not used.
+        warnings.simplefilter("ignore", SecurityWarning)
+        return JWKRegistry.import_key(found)
 
 
 def _verified_by(key: Key, algorithms: Sequence[str]) -> list[str]:
