@@ -176,8 +176,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=settings.deadline)
     for engine in (registry, claims, reader):
         stack.push_async_callback(engine.dispose)
-    async with registry.begin() as connection:
-        await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
+    await _make_partitions(registry)
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
@@ -206,6 +205,11 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     )
     stack.push_async_callback(gate.close)
     return gate
+
+
+async def _make_partitions(registry: AsyncEngine) -> None:
+    async with registry.begin() as connection:
+        await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
 
 
 def committer_of(settings: Settings, url: str, known: Known) -> Committer:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
 
 from mythos_gate.audit import exchange
 from mythos_gate.authn import issuers, oidc, tokens
@@ -172,7 +173,7 @@ async def test_wrong_headers_are_refused(issuer, caplog, header, reason):
     head = {"alg": "ES256", "kid": "k1", "typ": "at+jwt", **header}
     said = f"{text({name: value for name, value in head.items() if value is not None})}.{text(issuer.claims())}"
     # Rightly signed, so that it is the header which is wrong.
-    signature = encoded(oidc.JWSRegistry.algorithms["ES256"].sign(said.encode(), issuer.keys["k1"]))
+    signature = encoded(JWSRegistry.algorithms["ES256"].sign(said.encode(), issuer.keys["k1"]))
     await refused(issuer, f"{said}.{signature}", caplog, reason)
 
 
