@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+import importlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -55,6 +56,8 @@ from mythos_gate.api import (
 )
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit.log import Committer, HighWater
+from mythos_gate.authn import bearer, issuers
+from mythos_gate.authn.issuers import Issuer
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
 from mythos_gate.decision.library import Library
@@ -163,7 +166,7 @@ def _document() -> dict[str, Any]:
 
 
 async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gate:
-    described, vouching = metadata.made(settings), sequencing.vouching(settings)
+    described, vouching, trusted = metadata.made(settings), sequencing.vouching(settings), trusted_by(settings)
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
@@ -173,8 +176,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=settings.deadline)
     for engine in (registry, claims, reader):
         stack.push_async_callback(engine.dispose)
-    async with registry.begin() as connection:
-        await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
+    await _make_partitions(registry)
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
@@ -199,9 +201,15 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         metadata=described,
         receipts=sequencing.receipt_signer(settings),
         vouching=vouching,
+        bearer=await _bearer(trusted, key, stack),
     )
     stack.push_async_callback(gate.close)
     return gate
+
+
+async def _make_partitions(registry: AsyncEngine) -> None:
+    async with registry.begin() as connection:
+        await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
 
 
 def committer_of(settings: Settings, url: str, known: Known) -> Committer:
@@ -212,6 +220,20 @@ def committer_of(settings: Settings, url: str, known: Known) -> Committer:
         high_water=HighWater(db.state(settings) / "writers"),
         known=known,
     )
+
+
+def trusted_by(settings: Settings) -> Sequence[Issuer]:
+    """Whose tokens are taken; nobody's, unless a file names them. `Misconfigured`."""
+    return () if settings.issuers is None else issuers.read(settings.issuers)
+
+
+async def _bearer(trusted: Sequence[Issuer], key: bytes, stack: AsyncExitStack) -> bearer.Read:
+    if not trusted:
+        return bearer.key_alone
+    # Whose callers have keys alone need not wait for the library at each start.
+    oidc = importlib.import_module("mythos_gate.authn.oidc")
+    reader = await oidc.reader(trusted, key, stack)
+    return bearer.either(reader.read)
 
 
 @cache

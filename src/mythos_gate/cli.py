@@ -57,6 +57,7 @@ def serve(
         urls = db.role_urls(settings, [*db.SERVING, *([DbRole.SEQUENCER] if sequencer else [])])
         service.digest_key(settings)
         sequencing.vouching(settings)
+        service.trusted_by(settings)
         if sequencer:
             sequencing.made(settings)
         if settings.production:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import orjson
 
 from mythos_gate.api.deps import Gate, authenticate
-from mythos_gate.authn.api_keys import Presented
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.decision.point import DecisionPoint
 from mythos_gate.decision.policy import ALLOW, NO_RULE, Decision, Policy, Told, read_files
@@ -57,7 +57,7 @@ class Point(DecisionPoint):
         self._world = world
         self._reasons = Policy(read_files(root() / "policies")).reasons
 
-    async def require(self, key: Presented, permission: Permission) -> None:
+    async def require(self, key: Credential, permission: Permission) -> None:
         self._gate.permissions.require(await authenticate(self._gate, key), permission)
 
     async def evaluate(self, asks: Sequence[Ask]) -> list[Answer | SeatsNeeded]:

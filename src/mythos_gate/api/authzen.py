@@ -13,7 +13,7 @@ from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, TheGate
 from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.api.text import Text, is_text
-from mythos_gate.authn import api_keys
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.countries import normalise, normalise_region
 from mythos_gate.decision import request as requests
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
@@ -112,7 +112,7 @@ class Evaluation(Part):
 BODY = body.documented(Evaluation)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"description": "the request cannot be read (problem details)"},
-    401: {"description": "no valid API key"},
+    401: {"description": "no valid API key or token"},
     403: {"description": "this key may not ask"},
     413: {"description": "the body is too large"},
     503: {"description": "could not decide or record: never an answer"},
@@ -197,7 +197,7 @@ async def _claimed(gate: Gate, needed: SeatsNeeded) -> None:
 
 async def _asked(gate: Gate, incoming: Incoming, permission: Permission = Permission.EVALUATE) -> Ask:
     """The question; a caller without a valid key is told so before anything about the body."""
-    presented = api_keys.bearer(incoming.authorization)
+    presented = await gate.bearer(incoming.authorization)
     try:
         return read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
     except GateError:
@@ -205,7 +205,7 @@ async def _asked(gate: Gate, incoming: Incoming, permission: Permission = Permis
         raise
 
 
-def read(incoming: Incoming, presented: api_keys.Presented, sent: Any) -> Ask:
+def read(incoming: Incoming, presented: Credential, sent: Any) -> Ask:
     """One question, from its members. `Invalid`."""
     request = plain(sent) or body.shaped(Evaluation, sent).request()
     context = sent.get("context") or {}

@@ -15,8 +15,9 @@ from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.log import Committer
 from mythos_gate.audit.note import SignerKey
-from mythos_gate.authn import api_keys, caller
+from mythos_gate.authn import bearer, caller
 from mythos_gate.authn.api_keys import Caller
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Clock, Pdp, SeatsNeeded
 from mythos_gate.errors import Invalid, NotDecided, NotPermitted
@@ -41,6 +42,7 @@ class Gate:
     metadata: Mapping[str, str]
     receipts: SignerKey | None  # signs receipts; None if there is no such key
     vouching: Vouching
+    bearer: bearer.Read  # the key or token of an Authorization header
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     async def close(self) -> None:
@@ -63,8 +65,8 @@ async def gate(request: Request) -> Gate:  # a plain function would be run in a 
 TheGate = Annotated[Gate, Depends(gate)]
 
 
-async def authenticate(the_gate: Gate, presented: api_keys.Presented) -> Caller:
-    """Who presented the key; `NotDecided` if that cannot be looked up."""
+async def authenticate(the_gate: Gate, presented: Credential) -> Caller:
+    """Who presented it; `NotDecided` if that cannot be looked up."""
     try:
         async with the_gate.registry.engine.connect() as connection:
             return await caller.authenticate(connection, presented)
@@ -91,7 +93,7 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, who has this permission."""
 
     async def permitted(request: Request, the_gate: TheGate) -> Caller:
-        found = await authenticate(the_gate, api_keys.bearer(request.headers.get("authorization")))
+        found = await authenticate(the_gate, await the_gate.bearer(request.headers.get("authorization")))
         the_gate.permissions.require(found, permission)
         await _require_known(request)
         return found
@@ -114,7 +116,8 @@ async def _require_known(request: Request) -> None:
 
 def require_person(caller: Caller) -> None:
     if caller.is_service:
-        raise NotPermitted("this is a person's own word: a service's key cannot give it")
+        what = "a service's key cannot give it, nor a token that names no person on record"
+        raise NotPermitted(f"this is a person's own word: {what}")
 
 
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]

@@ -12,7 +12,7 @@ from mythos_gate.api import authzen, body
 from mythos_gate.api.authzen import PROBLEMS, Action, Context, Part, Resource, Subject
 from mythos_gate.api.deps import Gate, TheGate
 from mythos_gate.api.front import Incoming, Reply
-from mythos_gate.authn import api_keys
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.decision.pdp import Answer, Ask
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import Permission
@@ -71,7 +71,7 @@ async def evaluations(request: Request, gate: TheGate) -> Response:
 
 async def evaluated(gate: Gate, incoming: Incoming) -> Reply:
     """From a request to its answers."""
-    presented = api_keys.bearer(incoming.authorization)
+    presented = await gate.bearer(incoming.authorization)
     await gate.pdp.require(presented, Permission.EVALUATE)
     sent = body.members(incoming.content_type, await incoming.body())
     wanted = body.shaped(Sent, sent)
@@ -111,7 +111,7 @@ def _merged(item: Any, sent: Mapping[str, Any]) -> Any:
     return made
 
 
-def _read(incoming: Incoming, presented: api_keys.Presented, item: Any) -> Ask | Unread:
+def _read(incoming: Incoming, presented: Credential, item: Any) -> Ask | Unread:
     try:
         return authzen.read(incoming, presented, item)
     except Invalid as error:

@@ -12,7 +12,6 @@ from mythos_gate.api import problems
 from mythos_gate.api.authzen import evaluate, read
 from mythos_gate.api.deps import TheGate
 from mythos_gate.api.front import Incoming
-from mythos_gate.authn import api_keys
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import Permission
 
@@ -53,7 +52,7 @@ DOCUMENTED = [
     responses={
         200: {"description": "allowed"},
         400: {"description": "a header cannot be read (problem details)"},
-        401: {"description": "no valid API key"},
+        401: {"description": "no valid API key or token"},
         403: {"description": "denied, or this key may not ask: X-Reason-Code says why it is denied"},
         503: {"description": "could not decide or record: never an answer"},
     },
@@ -62,7 +61,7 @@ DOCUMENTED = [
 async def forward_auth(request: Request, gate: TheGate) -> Response:
     """May this subject do this? 200 or 403; anything else is no answer, and the proxy refuses."""
     incoming = Incoming.of(request.scope, request.receive)
-    presented = api_keys.bearer(incoming.authorization)
+    presented = await gate.bearer(incoming.authorization)
     try:
         ask = read(incoming, presented, _members(request))
     except Invalid:

@@ -22,7 +22,6 @@ from mythos_gate.api.authzen import (
 from mythos_gate.api.deps import Gate, TheGate
 from mythos_gate.api.front import Reply
 from mythos_gate.api.text import Text
-from mythos_gate.authn import api_keys
 from mythos_gate.decision.search import Kind, Search
 from mythos_gate.terms import Permission
 
@@ -123,7 +122,7 @@ async def actions(request: Request, gate: TheGate) -> Response:
 
 
 async def _found(request: Request, gate: Gate, kind: Kind, shape: type[Shape]) -> Response:
-    presented = api_keys.bearer(request.headers.get("authorization"))
+    presented = await gate.bearer(request.headers.get("authorization"))
     await gate.pdp.require(presented, Permission.EVALUATE)
     sent = await body.parsed(request)
     asked = body.shaped(shape, sent)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,15 +69,8 @@ def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if not parts.hostname or "?" in url or "#" in url or "@" in parts.netloc or parts.port == 0:
         raise ValueError("a witness's URL is like https://witness.example/prefix, without user, ? and #")
-    if parts.scheme != "https" and (parts.scheme != "http" or not _is_loopback(parts.hostname)):
+    if not exchange.is_safe(url):
         raise ValueError("a witness's URL is https, but for one on this machine")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def read(path: Path) -> tuple[Witness, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mythos_gate import revision
-from mythos_gate.authn.caller import STORED_KEY
+from mythos_gate.authn.caller import STORED_KEY, STORED_TOKEN
 from mythos_gate.decision import facts
 from mythos_gate.decision.request import Request
 
@@ -43,6 +43,7 @@ asked_endpoints AS (
 ),
 found AS (
   SELECT 'key:' || asked.id AS key, ({STORED_KEY.format(key="asked.id")}) AS value FROM unnest($4::text[]) AS asked (id)
+  UNION ALL SELECT 'key:' || asked.id, ({STORED_TOKEN.format(key="asked.id")}) FROM unnest($16::text[]) AS asked (id)
   UNION ALL SELECT 'organization-name:' || slug, to_jsonb(id)
     FROM organizations WHERE slug = ANY ($7::text[] || $10::text[] || $13::text[])
   UNION ALL SELECT 'global', jsonb_build_object(
@@ -215,7 +216,7 @@ SHAPES: Mapping[str, TypeAdapter[Any]] = {
 
 @dataclass(slots=True)
 class Wanted:
-    """What some requests name, as the values of the statement from the fourth on."""
+    """What some requests name, as the values of the statement from the fourth on. `keys`: ids of what is presented."""
 
     keys: list[str]
     programme: bool
@@ -244,8 +245,9 @@ class Wanted:
                 self.bare_endpoints.add(request.endpoint)
 
     def values(self) -> tuple[Any, ...]:
+        tokens = [each for each in self.keys if _is_token(each)]
         return (
-            self.keys,
+            [each for each in self.keys if each not in tokens],
             self.programme,
             list(self.agents),
             *_columns(self.named_agents),
@@ -254,6 +256,7 @@ class Wanted:
             list(self.endpoints),
             *_columns(self.named_endpoints),
             list(self.bare_endpoints),
+            tokens,
         )
 
     def absent(self, found: Mapping[str, Any]) -> dict[str, None]:
@@ -271,6 +274,11 @@ class Wanted:
                 made.append(revision.name_key(noun, found[home], name) if home in found else home)
         made += [revision.name_key("endpoint", home, name) for home in organizations for name in self.bare_endpoints]
         return {key: None for key in made if key not in found}
+
+
+def _is_token(identifier: str) -> bool:
+    """A key's id has no brace; what a token claims is JSON."""
+    return identifier.startswith("{")
 
 
 def _put(text: str, ids: set[str], names: set[tuple[str, str]]) -> None:

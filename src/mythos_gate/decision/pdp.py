@@ -15,7 +15,9 @@ import asyncpg
 
 from mythos_gate.audit.entry import RANDOM, timestamp, uuid7
 from mythos_gate.audit.log import Committed, Committer, Prepared
-from mythos_gate.authn import api_keys
+from mythos_gate.authn import bearer
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision import eligibility, facts, search
 from mythos_gate.decision.eligibility import Eligibility
@@ -46,7 +48,7 @@ class Ask:
     `entities` are those sent, with all their properties: a PDP of something else than models reads them.
     """
 
-    key: api_keys.Presented
+    key: Credential
     request: Request
     received: float
     context: Mapping[str, Any]
@@ -88,15 +90,16 @@ class _Judged:
     """A decision before it is recorded."""
 
     ask: Ask
-    caller: api_keys.Caller
+    caller: Caller
     loaded: Loaded
     derived: facts.Derived
     told: Told
 
     @property
     def until(self) -> datetime:
-        """When a fact changes by time alone, or the caller's key ends."""
-        return min(self.derived.until, self.loaded.key_ends)
+        """When a fact changes by time alone, or the caller's key or token ends."""
+        ends = bearer.ends(self.ask.key, self.loaded.stored_key)
+        return self.derived.until if ends is None else min(self.derived.until, ends)
 
     def seats_needed(self) -> SeatsNeeded | None:
         """The capped grants that an allow rests on and under which the person holds no seat, if there are any."""
@@ -150,7 +153,7 @@ class Pdp:
         if not self._committer.is_running:
             raise NotDecided("the committer has stopped")
 
-    async def require(self, key: api_keys.Presented, permission: Permission) -> None:
+    async def require(self, key: Credential, permission: Permission) -> None:
         """`NotAuthenticated` or `NotPermitted` unless the key is good and its holder may do this; or `NotDecided`."""
         received = asyncio.get_running_loop().time()
         await self._judge([Ask(key, NOBODY, received, {})], permission, received + self._deadline)
@@ -250,7 +253,7 @@ class Pdp:
             raise NotDecided("the records kept changing while the caller was looked up")
 
     def _judged(self, ask: Ask, loaded: Loaded, permission: Permission) -> _Judged:
-        caller = api_keys.verify(ask.key, loaded.stored_key, loaded.now)
+        caller = bearer.verify(ask.key, loaded.stored_key, loaded.now)
         self._permissions.require(caller, permission)
         derived = facts.derive(loaded.records, ask.request, loaded.now)
         return _Judged(ask, caller, loaded, derived, loaded.policy.told(derived.vector))

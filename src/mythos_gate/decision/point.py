@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from mythos_gate.authn.api_keys import Presented
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.decision.search import Found, Search
 from mythos_gate.terms import Permission
@@ -12,7 +12,7 @@ from mythos_gate.terms import Permission
 class DecisionPoint(Protocol):
     """`NotAuthenticated` or `NotPermitted` if the caller may not ask; `NotDecided`, `NotRecorded`: no answer."""
 
-    async def require(self, key: Presented, permission: Permission) -> None: ...
+    async def require(self, key: Credential, permission: Permission) -> None: ...
 
     async def evaluate(self, asks: Sequence[Ask]) -> list[Answer | SeatsNeeded]: ...
 

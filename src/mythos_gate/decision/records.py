@@ -45,10 +45,6 @@ class Loaded:
     capabilities: frozenset[str]  # that the organization's grants for the model name
     purposes: frozenset[str]
 
-    @property
-    def key_ends(self) -> datetime:
-        return (self.stored_key and self.stored_key.expires_at) or facts.FAR
-
 
 @dataclass(frozen=True, slots=True)
 class Programme:
@@ -122,7 +118,7 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class Presenter:
-    """What is on record for an API key, and the keys that a decision for its holder rests on."""
+    """What is on record for an API key or a token, and the keys that a decision for its holder rests on."""
 
     stored: Stored
     keys: frozenset[str]
@@ -406,7 +402,8 @@ def _rests(key: str, record: Any) -> Collection[str]:
 
 def _of_stored(key: str, stored: Stored) -> Iterator[str]:
     caller = stored.caller
-    yield key
+    if stored.hash:  # what a token claims is no record: nothing touches it
+        yield key
     yield revision.key("caller", caller.id)
     if caller.person_id is not None:
         yield revision.key("person", caller.person_id)

@@ -13,7 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from mythos_gate.authn import api_keys
+from mythos_gate.authn import bearer
+from mythos_gate.authn.api_keys import Caller
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision import facts
 from mythos_gate.decision.fill import parse_name
@@ -72,7 +74,7 @@ class Search:
 
     kind: Kind
     request: Request
-    key: api_keys.Presented
+    key: Credential
     received: float
     entities: Mapping[str, Any]
     after: str = ""
@@ -92,7 +94,7 @@ class Page:
     """What was found, for whom, the snapshot in which it was, and the keys that it rests on."""
 
     found: Found
-    caller: api_keys.Caller
+    caller: Caller
     seen: Seen
     until: datetime  # when time alone may change an answer
     keys: frozenset[str]
@@ -104,12 +106,13 @@ class Source:
 
     connection: Connection
     pip: Pip
+    presented: str  # the id of the key or token
     opening: Loaded  # who asks, and the programme
     keys: set[str]
     until: datetime
 
     @property
-    def caller(self) -> api_keys.Caller:
+    def caller(self) -> Caller:
         stored = self.opening.stored_key
         assert stored is not None
         return stored.caller
@@ -136,7 +139,7 @@ class _Candidate:
 async def judge(source: Source, requests: Sequence[Request]) -> list[Judged]:
     """What each of these questions would be answered, in the connection's snapshot."""
     judged = []
-    found = await source.pip.load(lambda: nullcontext(source.connection), source.caller.key_id, requests)
+    found = await source.pip.load(lambda: nullcontext(source.connection), source.presented, requests)
     for request, loaded in zip(requests, found, strict=True):
         derived = facts.derive(loaded.records, request, loaded.now)
         decision = loaded.policy.decide(derived.vector)
@@ -153,9 +156,10 @@ async def page(connection: Connection, pip: Pip, permissions: Permissions, searc
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         nobody = replace(search.request, subject_type="", endpoint=None, break_glass=None)
         (opening,) = await pip.load(lambda: nullcontext(connection), search.key.id, [nobody])
-        caller = api_keys.verify(search.key, opening.stored_key, opening.now)
+        caller = bearer.verify(search.key, opening.stored_key, opening.now)
         permissions.require(caller, Permission.EVALUATE)
-        source = Source(connection, pip, opening, set(opening.keys), opening.key_ends)
+        until = bearer.ends(search.key, opening.stored_key) or facts.FAR
+        source = Source(connection, pip, search.key.id, opening, set(opening.keys), until)
         found = await _page(source, search)
     return Page(found, caller, pip.known.seen, source.until, frozenset(source.keys))
 

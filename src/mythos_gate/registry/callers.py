@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.authn import api_keys
+from mythos_gate.authn import api_keys, tokens
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, Invalid, NotFound
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import api_keys as keys
@@ -67,6 +68,27 @@ async def create_key(
     )
     change.details |= {"caller": caller.id, "key": presented.id, "roles": list(wanted)}
     return NewKey(presented.id, caller.id, text)
+
+
+async def keep(change: Change, caller: Caller) -> None:
+    """Put a token's holder on record, as the token says: what they propose or decide names them. A key's is there."""
+    if not tokens.is_by_token(caller.id):
+        return
+    values = {
+        "kind": "service" if caller.is_service else "person",
+        "roles": sorted(caller.roles),
+        "organization_id": caller.organization_id,
+        "models": _sorted(caller.models),
+        "organizations": _sorted(caller.organizations),
+        "authority_id": caller.authority_id,
+        "person_id": caller.person_id,
+    }
+    made = insert(callers).values(id=caller.id, name=caller.id, **values)
+    await change.connection.execute(made.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def _sorted(codes: frozenset[str] | None) -> list[str] | None:
+    return None if codes is None else sorted(codes)
 
 
 async def _confined(connection: AsyncConnection, scope: Scope, roles: Sequence[str]) -> dict[str, Any]:

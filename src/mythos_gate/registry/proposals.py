@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, func, insert, select, text, true, update
+from sqlalchemy import ColumnElement, Row, RowMapping, func, insert, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn import tokens
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.caller import LEFT
 from mythos_gate.errors import Conflict, NotFound, NotPermitted
 from mythos_gate.registry import (
     assessments,
+    callers,
     erasure,
     holds,
     jurisdictions,
@@ -92,6 +95,7 @@ async def propose(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
     trial = await change.connection.begin_nested()
     await _do(change, wanted, writer)
     await trial.rollback()
+    await callers.keep(change, writer.caller)
     identifier = f"prp_{uuid.uuid4().hex}"
     members = dict(wanted.members or {})
     apart = wanted.resource == "assessments"
@@ -179,7 +183,7 @@ async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
 
 
 PROPOSER = text(
-    f"SELECT coalesce(c.person_id, c.id) AS identity, {LEFT} AS gone"  # noqa: S608
+    f"SELECT c.id, c.person_id, coalesce(c.person_id, c.id) AS identity, {LEFT} AS gone"  # noqa: S608
     " FROM callers c LEFT JOIN people p ON p.id = c.person_id WHERE c.id = :caller"
 )
 
@@ -191,11 +195,17 @@ async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, 
     """
     row, wanted = await _open(change, identifier, writer)
     if writer.caller.is_service:
-        raise NotPermitted("a service cannot confirm: a second officer must", code="APPROVER_NOT_QUALIFIED")
+        raise NotPermitted(
+            "a service cannot confirm: a second officer must, and a token's holder only if on record",
+            code="APPROVER_NOT_QUALIFIED",
+        )
     proposer = (await change.connection.execute(PROPOSER, {"caller": row["proposed_by"]})).one()
-    if proposer.identity == writer.caller.identity:
+    if proposer.identity == writer.caller.identity or proposer.id == writer.caller.id:
         what = "whoever proposed this cannot confirm it: a second officer must"
         raise NotPermitted(what, code="SELF_APPROVAL_FORBIDDEN")
+    if not _are_told_apart(proposer, writer.caller):
+        what = "a token's holder and a key's may be one person: give the key to a person on record"
+        raise NotPermitted(what, code="APPROVER_NOT_QUALIFIED")
     if proposer.gone:
         raise Conflict("whoever proposed this has left or is suspended: propose it anew")
     change.type = wanted.type
@@ -203,6 +213,13 @@ async def confirm(change: Change, identifier: str, writer: Writer) -> dict[str, 
     await _decide(change, identifier, ProposalState.CONFIRMED, writer)
     change.details |= {"proposal": identifier, "proposed_by": row["proposed_by"]}
     return await read(change.connection, identifier, writer)
+
+
+def _are_told_apart(proposer: Row[Any], caller: Caller) -> bool:
+    """Whoever has both a token and a key is one person under two ids, unless both say who they are on record."""
+    if tokens.is_by_token(proposer.id) == tokens.is_by_token(caller.id):
+        return True
+    return proposer.person_id is not None and caller.person_id is not None
 
 
 async def withdraw(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:
@@ -303,6 +320,7 @@ async def _open(change: Change, identifier: str, writer: Writer) -> tuple[Mappin
 
 
 async def _decide(change: Change, identifier: str, state: ProposalState, writer: Writer) -> None:
+    await callers.keep(change, writer.caller)
     decided = update(proposals).where(proposals.c.id == identifier)
     await change.connection.execute(
         decided.values(state=state, decided_by=writer.caller.id, decided_at=func.clock_timestamp())
