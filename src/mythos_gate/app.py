@@ -61,6 +61,7 @@ from mythos_gate.decision.library import Library
 from mythos_gate.decision.pdp import Clock, Pdp
 from mythos_gate.decision.records import Pip
 from mythos_gate.errors import Misconfigured
+from mythos_gate.registry import idempotency
 from mythos_gate.registry.change import Registry
 from mythos_gate.revision import Known
 from mythos_gate.settings import Settings, root
@@ -167,12 +168,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
-    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, patience=settings.deadline)
-    # Claims wait for each other: in a pool of their own they cannot make a kill switch wait.
-    claims = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, CLAIMS, patience=settings.deadline / 2)
-    reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=settings.deadline)
-    for engine in (registry, claims, reader):
-        stack.push_async_callback(engine.dispose)
+    registry, claims, reader = _engines(urls, settings.deadline, stack)
     async with registry.begin() as connection:
         await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
@@ -199,9 +195,23 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         metadata=described,
         receipts=sequencing.receipt_signer(settings),
         vouching=vouching,
+        slots=idempotency.Slots(key),
     )
     stack.push_async_callback(gate.close)
     return gate
+
+
+def _engines(
+    urls: Mapping[DbRole, str], deadline: float, stack: AsyncExitStack
+) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+    """For administration, for claims and for reading."""
+    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, patience=deadline)
+    # Claims wait for each other: in a pool of their own they cannot make a kill switch wait.
+    claims = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, CLAIMS, patience=deadline / 2)
+    reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=deadline)
+    for engine in (registry, claims, reader):
+        stack.push_async_callback(engine.dispose)
+    return registry, claims, reader
 
 
 def committer_of(settings: Settings, url: str, known: Known) -> Committer:
@@ -220,14 +230,18 @@ def _permissions(path: Path) -> Permissions:
 
 
 async def _prune(registry: AsyncEngine) -> None:
-    """Keep the list of touched keys short: processes that lag behind do not read it (`revision.GUARD`)."""
+    """Keep the list of touched keys short: processes that lag behind do not read it (`revision.GUARD`).
+
+    And forget answers whose day is over.
+    """
     while True:
         await asyncio.sleep(PRUNE_EVERY)
         try:
             async with registry.begin() as connection:
                 await connection.execute(text("SELECT prune_touched()"))
+                await idempotency.forget(connection)
         except (SQLAlchemyError, OSError):
-            logger.exception("the list of touched keys could not be pruned")
+            logger.exception("the list of touched keys and old answers could not be pruned")
 
 
 def digest_key(settings: Settings) -> bytes:

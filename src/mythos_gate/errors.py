@@ -29,6 +29,14 @@ class Conflict(GateError):
     """The thing is in a state that does not allow this."""
 
 
+class UnderWay(Conflict):
+    """The same request is being done just now."""
+
+
+class Reused(GateError):
+    """An Idempotency-Key that belongs to another request of this caller."""
+
+
 class Outdated(GateError):
     """The thing was changed since the caller read it (RFC 9110 13.1.1)."""
 

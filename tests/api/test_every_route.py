@@ -294,11 +294,11 @@ def test_every_route_that_writes_is_tried():
     assert writing == WRITES.keys()
 
 
-async def send(rest, method, path, members):
+async def send(rest, method, path, members, **more):
     if isinstance(members, str):
-        headers = rest.headers | {"Content-Type": "text/csv"}
+        headers = rest.headers | {"Content-Type": "text/csv"} | more
         return await rest.client.request(method, f"/v1/{path}", content=members, headers=headers)
-    return await rest(method, path, members, **(ANY if method in {"PUT", "PATCH"} else {}))
+    return await rest(method, path, members, **(ANY if method in {"PUT", "PATCH"} else {}), **more)
 
 
 @pytest.mark.parametrize("route", WRITES, ids=" ".join)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mythos_gate.api import idempotency
 from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.log import Committer
@@ -21,6 +22,7 @@ from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Clock, Pdp, SeatsNeeded
 from mythos_gate.errors import Invalid, NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
+from mythos_gate.registry.idempotency import Attempt, Slots
 from mythos_gate.settings import Settings
 from mythos_gate.terms import Permission
 
@@ -41,6 +43,7 @@ class Gate:
     metadata: Mapping[str, str]
     receipts: SignerKey | None  # signs receipts; None if there is no such key
     vouching: Vouching
+    slots: Slots  # of answers to changes
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     async def close(self) -> None:
@@ -57,7 +60,8 @@ class Gate:
 
 async def gate(request: Request) -> Gate:  # a plain function would be run in a thread
     found: Gate = request.app.state.gate
-    return found
+    attempt: Attempt | None = getattr(request.state, "attempt", None)
+    return found if attempt is None else replace(found, registry=attempt)
 
 
 TheGate = Annotated[Gate, Depends(gate)]
@@ -94,6 +98,8 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
         found = await authenticate(the_gate, api_keys.bearer(request.headers.get("authorization")))
         the_gate.permissions.require(found, permission)
         await _require_known(request)
+        if isinstance(the_gate.registry, Attempt):
+            await idempotency.begin(the_gate.registry, found.id, request)
         return found
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
