@@ -45,6 +45,7 @@ from mythos_gate.api import (
     problems,
     programme,
     proposals,
+    refusals,
     resources,
     screenings,
     search,
@@ -60,7 +61,7 @@ from mythos_gate.db import DbRole
 from mythos_gate.decision.library import Library
 from mythos_gate.decision.pdp import Clock, Pdp
 from mythos_gate.decision.records import Pip
-from mythos_gate.errors import Misconfigured
+from mythos_gate.errors import Misconfigured, NotRecorded
 from mythos_gate.registry import idempotency
 from mythos_gate.registry.change import Registry
 from mythos_gate.revision import Known
@@ -146,14 +147,14 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     )
     problems.install(app)
     app.openapi = _document  # type: ignore[method-assign]
-    layers = app.build_middleware_stack
+    layers, said = app.build_middleware_stack, edge.always(settings.public_url)
 
     def stack() -> ASGIApp:
         """Before the framework's own layers: it answers what they cannot, too."""
-        return edge.Edge(layers(), settings.body_limit, settings.import_limit)
+        return edge.Edge(layers(), settings.body_limit, settings.import_limit, said)
 
     app.build_middleware_stack = stack  # type: ignore[method-assign]
-    app.front = front.Front(app.framework, app.state, HOT, settings.body_limit)
+    app.front = front.Front(app.framework, app.state, HOT, settings.body_limit, said)
     return app
 
 
@@ -198,6 +199,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         slots=idempotency.Slots(key),
     )
     stack.push_async_callback(gate.close)
+    telling = asyncio.create_task(_tell(gate))
+    stack.push_async_callback(_told, gate, telling)
     return gate
 
 
@@ -227,6 +230,22 @@ def committer_of(settings: Settings, url: str, known: Known) -> Committer:
 @cache
 def _permissions(path: Path) -> Permissions:
     return Permissions(path)
+
+
+async def _tell(gate: Gate) -> None:
+    """Record how many calls were refused beside those that the log tells of."""
+    while True:
+        await asyncio.sleep(refusals.EVERY)
+        with suppress(NotRecorded):  # the process's log says why
+            await gate.refusals.flush(gate.log, gate.now)
+
+
+async def _told(gate: Gate, telling: asyncio.Task[None]) -> None:
+    """The rest, when the service stops."""
+    telling.cancel()
+    with suppress(NotRecorded, TimeoutError):
+        async with asyncio.timeout(gate.settings.deadline):
+            await gate.refusals.flush(gate.log, gate.now)
 
 
 async def _prune(registry: AsyncEngine) -> None:

@@ -12,15 +12,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mythos_gate.api import idempotency
+from mythos_gate.api.refusals import Refusals
 from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.log import Committer
 from mythos_gate.audit.note import SignerKey
 from mythos_gate.authn import api_keys, caller
 from mythos_gate.authn.api_keys import Caller
+from mythos_gate.authn.lockout import MOST_KEYS, Lockout
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Clock, Pdp, SeatsNeeded
-from mythos_gate.errors import Invalid, NotDecided, NotPermitted
+from mythos_gate.errors import GateError, Invalid, LockedOut, NotAuthenticated, NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
 from mythos_gate.registry.idempotency import Attempt, Slots
 from mythos_gate.settings import Settings
@@ -44,6 +46,8 @@ class Gate:
     receipts: SignerKey | None  # signs receipts; None if there is no such key
     vouching: Vouching
     slots: Slots  # of answers to changes
+    lockout: Lockout = field(default_factory=Lockout)
+    refusals: Refusals = field(default_factory=Refusals)
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     async def close(self) -> None:
@@ -52,6 +56,15 @@ class Gate:
         for each in claims:
             each.cancel()
         await asyncio.gather(*claims, return_exceptions=True)
+
+    def counted(self, error: GateError, authorization: str | None) -> GateError:
+        """The error to tell: of failed authentication another one, after too many. What names no key is not counted."""
+        if isinstance(error, NotAuthenticated):
+            try:
+                self.lockout.failed(api_keys.bearer(authorization).id)
+            except (NotAuthenticated, LockedOut) as counted:
+                return counted
+        return error
 
     @property
     def now(self) -> datetime:
@@ -68,8 +81,13 @@ TheGate = Annotated[Gate, Depends(gate)]
 
 
 async def authenticate(the_gate: Gate, presented: api_keys.Presented) -> Caller:
-    """Who presented the key; `NotDecided` if that cannot be looked up."""
+    """Who presented the key; `NotDecided` if that cannot be looked up, `LockedOut` if it need not be."""
+    lockout = the_gate.lockout
     try:
+        if lockout.wants(presented.id):
+            async with the_gate.registry.engine.connect() as connection:
+                lockout.learn(await caller.hashes(connection, MOST_KEYS))
+        lockout.admit(presented)
         async with the_gate.registry.engine.connect() as connection:
             return await caller.authenticate(connection, presented)
     except (SQLAlchemyError, OSError) as error:
@@ -95,7 +113,9 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, who has this permission."""
 
     async def permitted(request: Request, the_gate: TheGate) -> Caller:
+        request.state.administrative = True
         found = await authenticate(the_gate, api_keys.bearer(request.headers.get("authorization")))
+        request.state.caller = found
         the_gate.permissions.require(found, permission)
         await _require_known(request)
         if isinstance(the_gate.registry, Attempt):

@@ -67,7 +67,7 @@ def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:
         return [503] if path.endswith("/ready") else [404] if "{" in path else []
     if path in TREE:
         return [400, 404, 503]
-    found = [400, 401, 403, 503]
+    found = [400, 401, 403, 429, 503]
     if "{" in path or method != "get":
         found.append(404)
     if method != "get":

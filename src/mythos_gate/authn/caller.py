@@ -27,9 +27,16 @@ LEFT JOIN people p ON p.id = c.person_id
 LEFT JOIN organizations home ON home.id = p.organization_id
 WHERE k.id = {{key}}"""  # noqa: S608
 FOUND = text(f"SELECT clock_timestamp() AS now, ({STORED_KEY.format(key=':key')}) AS stored")
+HASHES = text("SELECT id, hash FROM api_keys WHERE revoked_at IS NULL ORDER BY created_at DESC LIMIT :limit")
 
 
 async def authenticate(connection: AsyncConnection, presented: Presented) -> Caller:
     """`NotAuthenticated` unless the key is known, right and live."""
     row = (await connection.execute(FOUND, {"key": presented.id})).one()
     return verify(presented, STORED.validate_python(row.stored), row.now)
+
+
+async def hashes(connection: AsyncConnection, limit: int) -> dict[str, bytes]:
+    """The hash of each key that was not revoked, the newest first."""
+    found = await connection.execute(HASHES, {"limit": limit})
+    return {row.id: bytes(row.hash) for row in found}
