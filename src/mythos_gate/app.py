@@ -46,6 +46,7 @@ from mythos_gate.api import (
     problems,
     programme,
     proposals,
+    refusals,
     resources,
     screenings,
     search,
@@ -63,7 +64,8 @@ from mythos_gate.db import DbRole
 from mythos_gate.decision.library import Library
 from mythos_gate.decision.pdp import Clock, Pdp
 from mythos_gate.decision.records import Pip
-from mythos_gate.errors import Misconfigured
+from mythos_gate.errors import Misconfigured, NotRecorded
+from mythos_gate.registry import idempotency
 from mythos_gate.registry.change import Registry
 from mythos_gate.revision import Known
 from mythos_gate.settings import Settings, root
@@ -148,14 +150,14 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     )
     problems.install(app)
     app.openapi = _document  # type: ignore[method-assign]
-    layers = app.build_middleware_stack
+    layers, said = app.build_middleware_stack, edge.always(settings.public_url)
 
     def stack() -> ASGIApp:
         """Before the framework's own layers: it answers what they cannot, too."""
-        return edge.Edge(layers(), settings.body_limit, settings.import_limit)
+        return edge.Edge(layers(), settings.body_limit, settings.import_limit, said)
 
     app.build_middleware_stack = stack  # type: ignore[method-assign]
-    app.front = front.Front(app.framework, app.state, HOT, settings.body_limit)
+    app.front = front.Front(app.framework, app.state, HOT, settings.body_limit, said)
     return app
 
 
@@ -170,12 +172,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     urls = db.role_urls(settings)
     if settings.production:
         await db.refuse_owners(urls)
-    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, patience=settings.deadline)
-    # Claims wait for each other: in a pool of their own they cannot make a kill switch wait.
-    claims = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, CLAIMS, patience=settings.deadline / 2)
-    reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=settings.deadline)
-    for engine in (registry, claims, reader):
-        stack.push_async_callback(engine.dispose)
+    registry, claims, reader = _engines(urls, settings.deadline, stack)
     await _make_partitions(registry)
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
@@ -202,14 +199,30 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         receipts=sequencing.receipt_signer(settings),
         vouching=vouching,
         bearer=await _bearer(trusted, key, stack),
+        slots=idempotency.Slots(key),
     )
     stack.push_async_callback(gate.close)
+    telling = asyncio.create_task(_tell(gate))
+    stack.push_async_callback(_told, gate, telling)
     return gate
 
 
 async def _make_partitions(registry: AsyncEngine) -> None:
     async with registry.begin() as connection:
         await connection.execute(text("SELECT make_log_partitions(:today, 13)"), {"today": wall_clock().date()})
+
+
+def _engines(
+    urls: Mapping[DbRole, str], deadline: float, stack: AsyncExitStack
+) -> tuple[AsyncEngine, AsyncEngine, AsyncEngine]:
+    """For administration, for claims and for reading."""
+    registry = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, patience=deadline)
+    # Claims wait for each other: in a pool of their own they cannot make a kill switch wait.
+    claims = db.engine(urls[DbRole.COMPLIANCE], DbRole.COMPLIANCE, CLAIMS, patience=deadline / 2)
+    reader = db.engine(urls[DbRole.READER], DbRole.READER, patience=deadline)
+    for engine in (registry, claims, reader):
+        stack.push_async_callback(engine.dispose)
+    return registry, claims, reader
 
 
 def committer_of(settings: Settings, url: str, known: Known) -> Committer:
@@ -241,15 +254,35 @@ def _permissions(path: Path) -> Permissions:
     return Permissions(path)
 
 
+async def _tell(gate: Gate) -> None:
+    """Record how many calls were refused beside those that the log tells of."""
+    while True:
+        await asyncio.sleep(refusals.EVERY)
+        with suppress(NotRecorded):  # the process's log says why
+            await gate.refusals.flush(gate.log)
+
+
+async def _told(gate: Gate, telling: asyncio.Task[None]) -> None:
+    """The rest, when the service stops."""
+    telling.cancel()
+    with suppress(NotRecorded, TimeoutError):
+        async with asyncio.timeout(gate.settings.deadline):
+            await gate.refusals.flush(gate.log)
+
+
 async def _prune(registry: AsyncEngine) -> None:
-    """Keep the list of touched keys short: processes that lag behind do not read it (`revision.GUARD`)."""
+    """Keep the list of touched keys short: processes that lag behind do not read it (`revision.GUARD`).
+
+    And forget answers whose day is over.
+    """
     while True:
         await asyncio.sleep(PRUNE_EVERY)
         try:
             async with registry.begin() as connection:
                 await connection.execute(text("SELECT prune_touched()"))
+                await idempotency.forget(connection)
         except (SQLAlchemyError, OSError):
-            logger.exception("the list of touched keys could not be pruned")
+            logger.exception("the list of touched keys and old answers could not be pruned")
 
 
 def digest_key(settings: Settings) -> bytes:

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 from mythos_gate import app as service
 from mythos_gate import db, demo, generate, log_commands, revision, sequencing
+from mythos_gate.api import wire
 from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
@@ -72,6 +73,8 @@ def serve(
         factory=True,
         host=chosen[0],
         port=chosen[1],
+        http=wire.Protocol,
+        ws="none",
         access_log=False,
         log_level="warning",
         # Nothing is done by a client's address.

@@ -17,6 +17,14 @@ class NotAuthenticated(GateError):
     """No key, or one that is not known, expired or revoked."""
 
 
+class LockedOut(GateError):
+    """Too many keys that are not valid; `seconds` until the next will be looked at."""
+
+    def __init__(self, message: str = "", seconds: int = 1) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class NotPermitted(GateError):
     """The caller's roles do not include what this needs."""
 
@@ -27,6 +35,14 @@ class NotFound(GateError):
 
 class Conflict(GateError):
     """The thing is in a state that does not allow this."""
+
+
+class UnderWay(Conflict):
+    """The same request is being done just now."""
+
+
+class Reused(GateError):
+    """An Idempotency-Key that belongs to another request of this caller."""
 
 
 class Outdated(GateError):
@@ -51,3 +67,7 @@ class Misconfigured(GateError):
 
 class TooLarge(GateError):
     """A body over its limit."""
+
+
+class HeadersTooLarge(GateError):
+    """A request's head over its limit."""

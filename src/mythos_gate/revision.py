@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -147,6 +148,21 @@ async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: 
 
     COMMIT is pipelined behind the bump, so that a process stopped in between cannot hold the revision's lock.
     """
+    async with _acknowledged(connection) as driver:
+        await driver.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
+        async with driver.pipeline():
+            await driver.execute("SELECT bump_revision(%s, %s, %s)", (identifier, kind, list(parts)))
+            await driver.commit()
+
+
+async def confirm(connection: SqlConnection) -> None:
+    """Commit what changes nothing that decisions read. `NotRecorded` if the outcome is not a clear success."""
+    async with _acknowledged(connection) as driver:
+        await driver.commit()
+
+
+@asynccontextmanager
+async def _acknowledged(connection: SqlConnection) -> AsyncIterator[AsyncConnection[object]]:
     raw = await connection.get_raw_connection()
     driver: AsyncConnection[object] = raw.driver_connection  # type: ignore[assignment]
     severities: list[str | None] = []
@@ -156,10 +172,7 @@ async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: 
 
     driver.add_notice_handler(hear)
     try:
-        await driver.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
-        async with driver.pipeline():
-            await driver.execute("SELECT bump_revision(%s, %s, %s)", (identifier, kind, list(parts)))
-            await driver.commit()
+        yield driver
     except psycopg.errors.IntegrityError as error:
         raise NotRecorded(f"the change was refused: {error.diag.message_primary}") from error
     except (psycopg.Error, OSError) as error:

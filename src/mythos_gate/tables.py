@@ -550,6 +550,20 @@ assessment_proposals = Table(
     Column("members", JSONB, nullable=False),
 )
 
+# What was answered to a change that was sent with an Idempotency-Key: digests of the key and of the request, and the
+# answer under seal. It may name people, so nothing of it can be read without the key that the caller sent.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp(), index=True),
+    Column("told_at", TIME),  # again, for the last time
+    CheckConstraint("octet_length(id) = 32", name="id"),
+    CheckConstraint("octet_length(request) = 32", name="request"),
+)
+
 # --- retention ------------------------------------------------------------------------------------------------
 
 # What must be kept for an agency or a court, however old it is. Decisions read nothing of it.

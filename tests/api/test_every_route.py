@@ -294,15 +294,25 @@ def test_every_route_that_writes_is_tried():
     assert writing == WRITES.keys()
 
 
-async def send(rest, method, path, members):
+async def send(rest, method, path, members, **more):
     if isinstance(members, str):
-        headers = rest.headers | {"Content-Type": "text/csv"}
+        headers = rest.headers | {"Content-Type": "text/csv"} | more
         return await rest.client.request(method, f"/v1/{path}", content=members, headers=headers)
-    return await rest(method, path, members, **(ANY if method in {"PUT", "PATCH"} else {}))
+    return await rest(method, path, members, **(ANY if method in {"PUT", "PATCH"} else {}), **more)
+
+
+async def is_told(service, before, route):
+    """That a known caller was refused, and that an unknown one was, once a minute is over; and nothing else."""
+    await service.gate.refusals.flush(service.gate.log)
+    written = [entry["body"] for entry in (await service.entries())[before:]]
+    said = [{name: each[name] for name in each.keys() - COMMON} for each in written if each["type"] != "session_opened"]
+    auditor = service.keys[Role.AUDITOR].split("_")[1]
+    assert said == [{"key": auditor, "route": route, "status": 403, "count": 1}, {"status": 401, "count": 1}]
+    assert {each["type"] for each in written} - {"session_opened"} == {"refused"}
 
 
 @pytest.mark.parametrize("route", WRITES, ids=" ".join)
-async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route):
+async def test_every_write_leaves_one_entry_and_a_refused_one_says_that_it_was(world, route):
     method, _ = route
     path, members = await WRITES[route](world)
     rest = world.two if route in BY_TWO else world.one
@@ -311,7 +321,9 @@ async def test_every_write_leaves_one_entry_and_a_refused_one_none(world, route)
     nobody: dict[str, str] = {}
     for headers, status in ((nobody, 401), (world.service.authorization(Role.AUDITOR), 403)):
         assert (await send(Rest(world.service, headers), method, path, members)).status_code == status
-    assert len(await world.service.entries()) == before
+    assert world.service.sql("SELECT n FROM revision") == [(n,)]
+    await is_told(world.service, before, " ".join(route))
+    before = len(await world.service.entries())
     done = await send(rest, method, path, members)
     assert done.status_code in {200, 201, 202}, done.text
     written = (await world.service.entries())[before:]

@@ -105,7 +105,7 @@ async def test_what_a_client_that_hung_up_sent_is_not_decided(service):
         "headers": [(b"authorization", key), (b"content-type", b"application/json")],
     }  # fmt: skip
     before = len(await service.entries())
-    made = front.Front(service.app, service.app.state, HOT, 1_000)
+    made = front.Front(service.app, service.app.state, HOT, 1_000, ())
     await made(scope, receive, send)
     assert sent == []
     assert len(await service.entries()) == before

@@ -24,7 +24,7 @@ async def port(service, monkeypatch):
     monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
-        uvicorn.Config(service.app, lifespan="off", access_log=False, log_level="critical", http="httptools")
+        uvicorn.Config(service.app, lifespan="off", access_log=False, log_level="critical", http=wire.Protocol)
     )
     monkeypatch.setattr(server, "capture_signals", contextlib.nullcontext)
     serving = asyncio.create_task(server.serve([listening]))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayAssess, TheGate, reading
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged, writer
 from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.authn.api_keys import Caller
@@ -15,7 +16,7 @@ from mythos_gate.registry import assessments
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposedAction, UsBasis, UsPerson
 
-router = APIRouter(prefix="/v1/people/{person:path}/assessment", tags=["assessments"])
+router = APIRouter(prefix="/v1/people/{person:path}/assessment", tags=["assessments"], route_class=Once)
 
 
 Day = Annotated[StrictStr, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]

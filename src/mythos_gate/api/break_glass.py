@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only, require_person
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.registry import break_glass, resources
 from mythos_gate.terms import LONGEST_BREAK_GLASS
 
-router = APIRouter(prefix="/v1/break-glass", tags=["break-glass"])
+router = APIRouter(prefix="/v1/break-glass", tags=["break-glass"], route_class=Once)
 
 
 class Opening(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadProgramme, MayRunProgramme, TheGate, read_only, reading
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import proposed
 from mythos_gate.api.text import Instant, Name, Text
@@ -18,7 +19,7 @@ from mythos_gate.registry import jurisdictions
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposedAction
 
-router = APIRouter(prefix="/v1/data-sets", tags=["data sets"])
+router = APIRouter(prefix="/v1/data-sets", tags=["data sets"], route_class=Once)
 Version = Annotated[str, Query(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
 

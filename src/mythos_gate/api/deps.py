@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -11,17 +11,21 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mythos_gate.api import idempotency
+from mythos_gate.api.refusals import Refusals
 from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.log import Committer
 from mythos_gate.audit.note import SignerKey
-from mythos_gate.authn import bearer, caller
+from mythos_gate.authn import api_keys, bearer, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.bearer import Credential
+from mythos_gate.authn.lockout import MOST_KEYS, Lockout
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Clock, Pdp, SeatsNeeded
-from mythos_gate.errors import Invalid, NotDecided, NotPermitted
+from mythos_gate.errors import GateError, Invalid, LockedOut, NotAuthenticated, NotDecided, NotPermitted
 from mythos_gate.registry.change import Registry
+from mythos_gate.registry.idempotency import Attempt, Slots
 from mythos_gate.settings import Settings
 from mythos_gate.terms import Permission
 
@@ -43,6 +47,9 @@ class Gate:
     receipts: SignerKey | None  # signs receipts; None if there is no such key
     vouching: Vouching
     bearer: bearer.Read  # the key or token of an Authorization header
+    slots: Slots  # of answers to changes
+    lockout: Lockout = field(default_factory=Lockout)
+    refusals: Refusals = field(default_factory=Refusals)
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     async def close(self) -> None:
@@ -52,6 +59,17 @@ class Gate:
             each.cancel()
         await asyncio.gather(*claims, return_exceptions=True)
 
+    def counted(self, error: GateError, authorization: str | None) -> GateError:
+        """The error to tell: of failed authentication another one, after too many. What names no key is not counted."""
+        if isinstance(error, NotAuthenticated):
+            try:
+                self.lockout.failed(api_keys.bearer(authorization).id)
+            except NotAuthenticated:  # no key: nothing was looked up, or a token's signature was wrong
+                return error
+            except LockedOut as locked:
+                return locked
+        return error
+
     @property
     def now(self) -> datetime:
         return self.clock.wall()
@@ -59,15 +77,26 @@ class Gate:
 
 async def gate(request: Request) -> Gate:  # a plain function would be run in a thread
     found: Gate = request.app.state.gate
-    return found
+    attempt: Attempt | None = getattr(request.state, "attempt", None)
+    return found if attempt is None else replace(found, registry=attempt)
 
 
 TheGate = Annotated[Gate, Depends(gate)]
 
 
+async def _admit(the_gate: Gate, presented: api_keys.Presented) -> None:
+    lockout = the_gate.lockout
+    if lockout.wants(presented.id):
+        async with the_gate.registry.engine.connect() as connection:
+            lockout.learn(await caller.hashes(connection, MOST_KEYS))
+    lockout.admit(presented)
+
+
 async def authenticate(the_gate: Gate, presented: Credential) -> Caller:
-    """Who presented it; `NotDecided` if that cannot be looked up."""
+    """Who presented it; `NotDecided` if that cannot be looked up, `LockedOut` if it need not be."""
     try:
+        if isinstance(presented, api_keys.Presented):
+            await _admit(the_gate, presented)
         async with the_gate.registry.engine.connect() as connection:
             return await caller.authenticate(connection, presented)
     except (SQLAlchemyError, OSError) as error:
@@ -93,9 +122,13 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, who has this permission."""
 
     async def permitted(request: Request, the_gate: TheGate) -> Caller:
+        request.state.administrative = True
         found = await authenticate(the_gate, await the_gate.bearer(request.headers.get("authorization")))
+        request.state.caller = found
         the_gate.permissions.require(found, permission)
         await _require_known(request)
+        if isinstance(the_gate.registry, Attempt):
+            await idempotency.begin(the_gate.registry, found.id, request)
         return found
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it

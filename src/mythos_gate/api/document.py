@@ -55,7 +55,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     responses = operation["responses"]
-    responses.pop("422", None)  # the gate answers 400
+    responses.pop("422", None)  # FastAPI's own, for which the gate answers 400
     for status in _statuses(operation, method, path):
         told = responses.setdefault(str(status), {"description": TITLES[status]})
         told.setdefault("content", {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}})
@@ -69,13 +69,16 @@ def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:
         return [503] if path.endswith("/ready") else [404] if "{" in path else []
     if path in TREE:
         return [400, 404, 503]
-    found = [400, 401, 403, 503]
+    found = [400, 401, 403, 429, 503]
     if "{" in path or method != "get":
         found.append(404)
     if method != "get":
         found += [409, 412]
     if "requestBody" in operation:
         found.append(413)
-    if any(parameter["name"].lower() == "if-match" for parameter in operation.get("parameters", ())):
+    headers = {each["name"].lower() for each in operation.get("parameters", ()) if each["in"] == "header"}
+    if "if-match" in headers:
         found.append(428)
+    if "idempotency-key" in headers:
+        found.append(422)
     return found

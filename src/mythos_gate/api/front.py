@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mythos_gate.api import problems, wire
 from mythos_gate.api.deps import Gate
-from mythos_gate.api.edge import echoing, over
+from mythos_gate.api.edge import NO_STORE, Headers, finishing, over
 from mythos_gate.errors import GateError
 
 
@@ -87,11 +87,14 @@ class Front:
     It stands before the edge as well, and does for the hot paths what that does for the others.
     """
 
-    def __init__(self, app: ASGIApp, state: Any, routes: Mapping[str, Route], limit: int) -> None:
+    def __init__(self, app: ASGIApp, state: Any, routes: Mapping[str, Route], limit: int, said: Headers) -> None:
         self._app = app
         self._state = state
         self._routes = routes
         self._limit = limit
+        self._said = said
+        self._always = [*said, NO_STORE]
+        self._written = wire.lines(self._always)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
@@ -102,20 +105,22 @@ class Front:
         try:
             reply = await route(self._state.gate, incoming)
         except GateError as error:
-            await problems.of(error)(scope, receive, echoing(scope, send))
+            error = self._state.gate.counted(error, incoming.authorization)
+            await problems.of(error)(scope, receive, finishing(scope, send, self._said))
             return
         except ClientDisconnect:
             return
         except Exception:
             logger.exception("a request failed")
-            await problems.surprise()(scope, receive, echoing(scope, send))
+            await problems.surprise()(scope, receive, finishing(scope, send, self._said))
             return
-        if incoming.request_id is None and wire.wrote(send, reply.headers, reply.body):
+        if incoming.request_id is None and wire.wrote(send, self._written, reply.headers, reply.body):
             return
         headers = [
             (b"content-length", str(len(reply.body)).encode()),
             (b"content-type", b"application/json"),
             *reply.headers,
+            *self._always,
         ]
         if incoming.request_id is not None:
             headers.append((b"x-request-id", incoming.request_id.encode("latin-1")))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayRunProgramme, TheGate, read_only
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import proposed
 from mythos_gate.api.stops import Lifted
@@ -18,7 +19,7 @@ from mythos_gate.registry.holds import ORDERS
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import HoldScope, ProposedAction
 
-router = APIRouter(prefix="/v1", tags=["legal holds"])
+router = APIRouter(prefix="/v1", tags=["legal holds"], route_class=Once)
 
 
 class Hold(BaseModel):

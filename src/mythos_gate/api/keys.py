@@ -6,11 +6,12 @@ from typing import Any
 from fastapi import APIRouter
 
 from mythos_gate.api.deps import MayOperate, TheGate, reading
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import callers
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=Once)
 
 
 @router.get("")

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import TheGate, may, read_only
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.resources import writer
 from mythos_gate.api.text import Text
 from mythos_gate.authn.api_keys import Caller
@@ -14,7 +15,7 @@ from mythos_gate.errors import Invalid
 from mythos_gate.registry import onboarding, resources
 from mythos_gate.registry.resources import Resource
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Once)
 
 
 class Taken(BaseModel):

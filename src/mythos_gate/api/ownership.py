@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import organizations, ownership
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposedAction
 
-router = APIRouter(prefix="/v1/organizations/{organization}/ownership", tags=["ownership"])
+router = APIRouter(prefix="/v1/organizations/{organization}/ownership", tags=["ownership"], route_class=Once)
 
 
 class Owner(BaseModel):

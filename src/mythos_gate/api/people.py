@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayEnrol, MayReview, TheGate, require_person
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.resources import tagged
 from mythos_gate.api.text import Instant, Name
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import people, resources
 
-router = APIRouter(prefix="/v1", tags=["people"])
+router = APIRouter(prefix="/v1", tags=["people"], route_class=Once)
 
 
 class Review(BaseModel):

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from mythos_gate import errors
 from mythos_gate.api import body
+from mythos_gate.api.deps import Gate
 from mythos_gate.registry.kind import InvalidFile
 
 MEDIA_TYPE = "application/problem+json"
@@ -29,12 +30,16 @@ class Kind:
 KINDS: dict[type[errors.GateError], Kind] = {
     errors.Invalid: Kind("invalid", "the request cannot be accepted", 400),
     errors.NotAuthenticated: Kind("not-authenticated", "authentication needed", 401, (("WWW-Authenticate", "Bearer"),)),
+    errors.LockedOut: Kind("too-many-failures", "too many requests with keys that are not valid", 429),
     errors.NotPermitted: Kind("not-permitted", "not permitted", 403),
     errors.NotFound: Kind("not-found", "not found", 404),
+    errors.UnderWay: Kind("under-way", "the same request is under way", 409, (("Retry-After", "1"),)),
     errors.Conflict: Kind("conflict", "not possible in the present state", 409),
     errors.Outdated: Kind("outdated", "changed in the meantime", 412),
     errors.Unconditional: Kind("unconditional", "a condition is needed", 428),
+    errors.Reused: Kind("key-reused", "the idempotency key belongs to another request", 422),
     errors.TooLarge: Kind("too-large", "the request is too large", 413),
+    errors.HeadersTooLarge: Kind("headers-too-large", "the headers are too large", 431),
     errors.NotDecided: Kind("not-decided", "no decision", 503, (("Retry-After", "1"),)),
     errors.NotRecorded: Kind("not-recorded", "decision not recorded", 503, (("Retry-After", "1"),)),
     errors.Misconfigured: Kind("misconfigured", "the service is misconfigured", 503),
@@ -63,15 +68,24 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _of_surprise)
 
 
-async def _of_gate(_request: Request, error: Exception) -> JSONResponse:
+async def _of_gate(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.GateError)
+    gate: Gate = request.app.state.gate
+    error = gate.counted(error, request.headers.get("authorization"))
+    try:
+        await gate.refusals.note(gate.log, request, error)
+    except errors.NotRecorded as unrecorded:
+        return of(unrecorded)
     return of(error)
 
 
 def of(error: errors.GateError) -> JSONResponse:
     kind = next(KINDS[each] for each in type(error).__mro__ if each in KINDS)
     lines = [asdict(each) for each in error.problems] if isinstance(error, InvalidFile) else None
-    return response(kind, str(error), code=error.code, errors=lines)
+    answer = response(kind, str(error), code=error.code, errors=lines)
+    if isinstance(error, errors.LockedOut):
+        answer.headers["Retry-After"] = str(error.seconds)
+    return answer
 
 
 async def _of_validation(_request: Request, error: Exception) -> JSONResponse:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, MayRunProgramme, TheGate, read_only
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import proposed, writer
 from mythos_gate.api.text import Name, Text
@@ -16,7 +17,7 @@ from mythos_gate.registry import proposals
 from mythos_gate.registry.proposals import Wanted
 from mythos_gate.terms import ProposalState, ProposedAction
 
-router = APIRouter(prefix="/v1", tags=["proposals"])
+router = APIRouter(prefix="/v1", tags=["proposals"], route_class=Once)
 
 
 @router.get("/proposals")

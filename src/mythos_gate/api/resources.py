@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading, require_person
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.authn.api_keys import Caller
@@ -20,7 +21,7 @@ from mythos_gate.registry.resources import Resource, Search
 from mythos_gate.registry.shown import Shown
 from mythos_gate.terms import Permission, ProposedAction
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=Once)
 
 
 def writer(gate: Gate, caller: Caller) -> Writer:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayScreen, TheGate, read_only, require_person
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import proposed, writer
 from mythos_gate.api.text import Text
@@ -18,7 +19,7 @@ from mythos_gate.registry.proposals import Wanted
 from mythos_gate.registry.screenings import RECORDING, SCREENINGS
 from mythos_gate.terms import ProposedAction, ScreeningStatus
 
-router = APIRouter(prefix="/v1", tags=["screenings"])
+router = APIRouter(prefix="/v1", tags=["screenings"], route_class=Once)
 ITEM = {name: columns.schema(column.parse) for name, column in SCREENINGS.columns.items()}
 
 

@@ -7,11 +7,12 @@ from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MaySuspend, MaySuspendStaff, TheGate
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import standing
 from mythos_gate.registry.standing import Standing
 
-router = APIRouter(prefix="/v1", tags=["standing"])
+router = APIRouter(prefix="/v1", tags=["standing"], route_class=Once)
 
 
 class Why(BaseModel):

@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadRegistry, MaySuspend, TheGate, read_only
+from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import resources, stops
 from mythos_gate.registry.stops import ORDERS, SETTING
 from mythos_gate.terms import StopScope
 
-router = APIRouter(prefix="/v1", tags=["stops"])
+router = APIRouter(prefix="/v1", tags=["stops"], route_class=Once)
 
 
 Lifted = Annotated[bool, Query(description="those that were lifted instead of those that stand")]

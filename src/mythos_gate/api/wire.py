@@ -1,24 +1,34 @@
-"""An answer written to uvicorn's connection in one piece, as its own `send` would: that looks at each header again.
+"""uvicorn's connection: the head of a request is bounded, and an answer can be written to it in one piece.
 
-It knows uvicorn's inside, whose version is pinned; whatever is not as it expects is left to `send`.
+uvicorn's own `send` would do the latter, and look at each header again. This knows uvicorn's inside, whose version is
+pinned; whatever is not as it expects is left to `send`.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import Send
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-HEAD = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\ncontent-type: application/json\r\n%b\r\n%b"
+from mythos_gate.api import problems
+from mythos_gate.api.edge import HEAD_LIMIT
+from mythos_gate.errors import GateError, HeadersTooLarge, Invalid
+
+HEAD = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\ncontent-type: application/json\r\n%b%b\r\n%b"
+
+REFUSED = b"HTTP/1.1 %d \r\n%bconnection: close\r\n\r\n%b"
 
 
-def wrote(send: Send, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-    """Whether the answer to a POST was written: 200, JSON, with these headers, which need no look, beside the usual."""
+def wrote(send: Send, fixed: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Whether the answer to a POST was written: 200, JSON, with these headers, which need no look, beside the usual.
+
+    `fixed` are those that are the same each time, as `lines`.
+    """
     cycle: Any = getattr(send, "__self__", None)
     if type(cycle) is not RequestResponseCycle or not _plain(cycle):
         return False
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(HEAD % (_lines(cycle.default_headers), len(body), _lines(headers), body))
+    cycle.transport.write(HEAD % (lines(cycle.default_headers), len(body), fixed, lines(headers), body))
     cycle.message_event.set()
     cycle.on_response()
     return True
@@ -35,5 +45,29 @@ def _plain(cycle: RequestResponseCycle) -> bool:
     )
 
 
-def _lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, which would take in a head without an end. What fits into it is looked at by `edge`."""
+
+    _head = 0  # bytes of one that goes on; the last piece is not counted, which asyncio bounds
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.scope is None or "method" in self.scope:
+            self._head = 0
+            return
+        self._head += len(data)
+        if self._head > HEAD_LIMIT and not self.transport.is_closing():
+            self._refuse(HeadersTooLarge("the head of the request has no end"))
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(Invalid(msg.lower().rstrip(".")))
+
+    def _refuse(self, error: GateError) -> None:
+        answer = problems.of(error)
+        body, usual = bytes(answer.body), lines([*self.server_state.default_headers, *answer.raw_headers])
+        self.transport.write(REFUSED % (answer.status_code, usual, body))
+        self.transport.close()

@@ -15,7 +15,7 @@ INFORMATIONAL, MEDIUM = 1, 3
 SUCCESS, FAILURE = 1, 2
 # What changes nothing that decisions read; of these reading is the activity, unless it is another.
 UNCHANGING = {
-    "session_opened": 99, "anchor": 99,
+    "session_opened": 99, "anchor": 99, "refused": 99,
     "log_read": 2, "log_exported": 2, "nationality_read": 2, "exported": 2, "searched": 2, "replayed": 2,
 }  # fmt: skip
 # How the type of a change ends -> activity_id of Entity Management (create, update, delete, activate, suspend).
@@ -93,14 +93,14 @@ def _decision(entry: dict[str, Any]) -> tuple[int, int, dict[str, Any]]:
 
 
 def _activity(entry: dict[str, Any]) -> tuple[int, int, dict[str, Any]]:
-    activity = UNCHANGING[entry["type"]]
+    activity, refused = UNCHANGING[entry["type"]], entry["type"] == "refused"
     return 6003, activity, {
-        **({"activity_name": "Open"} if activity == 99 else {}),
+        **({"activity_name": "Refuse" if refused else "Open"} if activity == 99 else {}),
         "actor": {"app_uid": entry.get("actor", entry["writer"])},
         "api": {"operation": entry["type"]},
         # Where from is not recorded: the process that wrote the entry is what there is.
         "src_endpoint": {"uid": entry["writer"]},
-        "status_id": SUCCESS,
+        "status_id": FAILURE if refused else SUCCESS,
     }  # fmt: skip
 
 

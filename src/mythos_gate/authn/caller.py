@@ -55,8 +55,16 @@ FOUND = {
     for kind, statement in ((Presented, STORED_KEY), (Token, STORED_TOKEN))
 }
 
+HASHES = text("SELECT id, hash FROM api_keys WHERE revoked_at IS NULL ORDER BY created_at DESC LIMIT :limit")
+
 
 async def authenticate(connection: AsyncConnection, presented: Credential) -> Caller:
     """`NotAuthenticated` unless it is known, right and live."""
     row = (await connection.execute(FOUND[type(presented)], {"key": presented.id})).one()
     return verify(presented, STORED_AS.validate_python(row.stored), row.now)
+
+
+async def hashes(connection: AsyncConnection, limit: int) -> dict[str, bytes]:
+    """The hash of each key that was not revoked, the newest first."""
+    found = await connection.execute(HASHES, {"limit": limit})
+    return {row.id: bytes(row.hash) for row in found}

@@ -1,8 +1,8 @@
 """One unit of work of the administration: its writes, its one log entry, its commit."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,19 @@ class Change:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@contextmanager
+def written() -> Iterator[None]:
+    """`NotRecorded` if the database fails: its error shows the row, and with it nationalities, so it does not go on."""
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        raise NotRecorded(f"the change could not be written (SQLSTATE {state})") from None
+    except (SQLAlchemyError, OSError):
+        raise NotRecorded("the change could not be written") from None
+
+
+@dataclass
 class Registry:
     """Where changes are made: a pool of the role that may make them, and the log's name."""
 
@@ -39,20 +51,15 @@ class Registry:
 
         With `dry` nothing in any case. `NotRecorded` if the database fails.
         """
-        try:
+        with written():
             async with self.engine.connect() as connection:
                 change = Change(connection, kind, actor)
                 yield change
                 if not dry:
-                    await self._commit(change)
-        # A database error shows the row, and with it nationalities: neither it nor its cause goes on.
-        except DBAPIError as error:
-            state = getattr(error.orig, "sqlstate", None)
-            raise NotRecorded(f"the change could not be written (SQLSTATE {state})") from None
-        except (SQLAlchemyError, OSError):
-            raise NotRecorded("the change could not be written") from None
+                    await self.commit(change)
 
-    async def _commit(self, change: Change) -> None:
+    async def commit(self, change: Change) -> None:
+        """The end of the change: its entry, and COMMIT. `NotRecorded`."""
         identifier = uuid7(datetime.now(UTC), secrets.token_bytes(10))
         members = {
             "v": VERSION,
