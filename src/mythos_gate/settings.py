@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     witness_quorum: int | None = Field(None, ge=1)  # of them, for a head to be anchored; all if left out
     timestamp_url: str | None = None  # of an authority (RFC 3161)
     timestamp_roots: Path | None = None  # the certificates (PEM) that its own one leads to
+    access_log: bool = False
     public_url: str | None = None
     metadata_key: Path | None = None  # a private Ed25519 key that signs the metadata
     host: str = "127.0.0.1"
