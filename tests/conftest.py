@@ -1,14 +1,16 @@
 """A real Postgres, migrated once; a fresh database for each test that asks for one."""
 
 import asyncio
+import logging
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from mythos_gate import db
+from mythos_gate import db, logs
 from mythos_gate.terms import Role
 from tests import postgres
 from tests.service import Service
@@ -77,3 +79,40 @@ async def service(server: str, programme: tuple[str, dict[Role, str]], tmp_path:
         async with Service.running(own, tmp_path) as running:
             running.keys = dict(keys)
             yield running
+
+
+# --- what the gate's own loggers say while all tests run -----------------------------------------------------------
+
+# Whole keys; what decides about nationality; people and their external ids.
+NEVER = re.compile(
+    r"mgk_[0-9a-f]{16}_[0-9a-f]{64}|us_person|citizenship|permanent_resid|nationalit|utopia|acme/us|acme/ca|zebulon"
+    r"|ursula|camille",
+    re.IGNORECASE,
+)
+
+
+class Watching(logging.Handler):
+    """Keeps the lines that the service would write and must not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logs.Lines())
+        self.seen, self.leaks = 0, list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith(("mythos_gate", "uvicorn")):
+            self.seen += 1
+            line = self.format(record)
+            # File names of the trace are the tests' own.
+            if NEVER.search(re.sub(r'"where":\[[^\]]*\]', "", line)):
+                self.leaks.append(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watching() -> Iterator[Watching]:
+    """No line of the whole session tells a key, a nationality or who somebody is."""
+    handler = Watching()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+    assert handler.leaks == []

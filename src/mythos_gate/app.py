@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mythos_gate import db, sequencing
 from mythos_gate.api import (
+    access,
     assessments,
     attention,
     authorities,
@@ -93,7 +94,7 @@ logger = logging.getLogger(__name__)
 class Service(FastAPI):
     """FastAPI, behind the hot routes: its way to a route costs as much as a decision."""
 
-    front: front.Front
+    front: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.front(scope, receive, send)
@@ -158,6 +159,8 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
     app.build_middleware_stack = stack  # type: ignore[method-assign]
     app.front = front.Front(app.framework, app.state, HOT, settings.body_limit, said)
+    if settings.access_log:
+        app.front = access.Access(app.front, frozenset(HOT))
     return app
 
 

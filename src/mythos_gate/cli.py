@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from mythos_gate import app as service
-from mythos_gate import db, demo, generate, log_commands, revision, sequencing
+from mythos_gate import db, demo, generate, log_commands, logs, revision, sequencing
 from mythos_gate.api import wire
 from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
@@ -76,6 +76,7 @@ def serve(
         http=wire.Protocol,
         ws="none",
         access_log=False,
+        log_config=logs.config(access=settings.access_log),
         log_level="warning",
         # Nothing is done by a client's address.
         proxy_headers=False,

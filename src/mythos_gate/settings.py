@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     timestamp_url: str | None = None  # of an authority (RFC 3161)
     timestamp_roots: Path | None = None  # the certificates (PEM) that its own one leads to
     issuers: Path | None = None  # a file: whose tokens are taken, and what they make their holders
+    access_log: bool = False
     public_url: str | None = None
     metadata_key: Path | None = None  # a private Ed25519 key that signs the metadata
     host: str = "127.0.0.1"

@@ -58,7 +58,9 @@ async def world(service):
 
 
 def left(service):
-    return service.sql("SELECT n, (SELECT count(*) FROM log_entries), (SELECT count(*) FROM proposals) FROM revision")
+    """What is there, apart from the entry that says who was refused."""
+    changed = "SELECT count(*) FROM log_entries WHERE type NOT IN ('refused', 'session_opened')"
+    return service.sql(f"SELECT n, ({changed}), (SELECT count(*) FROM proposals) FROM revision")
 
 
 STAFF = {Permission.ENROL, Permission.REVIEW, Permission.SUSPEND_STAFF}

@@ -34,7 +34,7 @@ async def test_a_stop_acts_at_once_and_is_lifted_by_two(service, officer, second
     assert await allowed(service)
     assert (await officer("GET", "stops")).json()["items"] == []
     assert [kind for kind in await types(service, since) if kind not in {"seat_claimed", "session_opened", "key_created"}] == [
-        "stop_set", "proposal_made", "stop_lifted",
+        "stop_set", "proposal_made", "refused", "stop_lifted",
     ]  # fmt: skip
 
 
