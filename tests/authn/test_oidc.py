@@ -143,7 +143,7 @@ async def test_each_pinned_algorithm_is_read(issuer, algorithm, key):
         ({"iat": None}, "missing, or none"),
         ({"iat": -1}, "missing, or none"),
         ({"nbf": "now"}, "missing, or none"),
-        ({"nbf": None} | {"exp": int(time.time()) + 86_400 * 2}, "good for more than"),
+        ({"exp": 2**34}, "good for more than"),
         ({"sub": None}, "subject is no text"),
         ({"sub": ""}, "subject is no text"),
         ({"sub": "x" * 257}, "subject is no text"),
