@@ -18,6 +18,9 @@ HEAD = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\ncontent-type: application/js
 
 REFUSED = b"HTTP/1.1 %d \r\n%bconnection: close\r\n\r\n%b"
 
+_last: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+_receive = HttpToolsProtocol.data_received
+
 
 def wrote(send: Send, fixed: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
     """Whether the answer to a POST was written: 200, JSON, with these headers, which need no look, beside the usual.
@@ -28,7 +31,7 @@ def wrote(send: Send, fixed: bytes, headers: Sequence[tuple[bytes, bytes]], body
     if type(cycle) is not RequestResponseCycle or not _plain(cycle):
         return False
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(HEAD % (lines(cycle.default_headers), len(body), fixed, lines(headers), body))
+    cycle.transport.write(HEAD % (_usual(cycle.default_headers), len(body), fixed, lines(headers), body))
     cycle.message_event.set()
     cycle.on_response()
     return True
@@ -45,6 +48,14 @@ def _plain(cycle: RequestResponseCycle) -> bool:
     )
 
 
+def _usual(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Uvicorn makes this list anew once a second."""
+    global _last  # noqa: PLW0603
+    if _last[0] is not headers:
+        _last = (headers, lines(headers))
+    return _last[1]
+
+
 def lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
@@ -55,9 +66,10 @@ class Protocol(HttpToolsProtocol):
     _head = 0  # bytes of one that goes on; the last piece is not counted, which asyncio bounds
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        _receive(self, data)
         if self.scope is None or "method" in self.scope:
-            self._head = 0
+            if self._head:
+                self._head = 0
             return
         self._head += len(data)
         if self._head > HEAD_LIMIT and not self.transport.is_closing():
