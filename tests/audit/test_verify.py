@@ -697,7 +697,7 @@ GONE = {"identifier": ELSEWHERE, "leaf": bytes(32)}
         ({}, 0, ""),
         ({"ago": timedelta(hours=-9)}, 0, ""),
         ({"leaf": bytes(32)}, 1, "is not the entry that the receipt of"),
-        (GONE, 1, f"the receipt of {ELSEWHERE} knows an entry that is not in the log: it was removed"),
+        (GONE, 1, f"the receipt of {ELSEWHERE} knows an entry, which is not in the log: it was removed"),
         (GONE | {"ago": timedelta(minutes=6, seconds=1)}, 1, "it was removed"),
         (GONE | {"ago": timedelta(minutes=6)}, 2, ""),
         (GONE | {"ago": timedelta(seconds=5)}, 2, ""),
@@ -710,6 +710,20 @@ def test_receipts_are_kept(check, told_as, code, what):
     report = check(log, held=Held(receipts=[promised(log, **told_as)]))
     assert report.exit_code == code
     assert what in told(report)
+
+
+def test_of_two_receipts_for_one_entry_none_hides_the_other(check):
+    """Two leaves under one id are what tells that the log says different things to different people."""
+    log = usual()
+    good, lie = promised(log), promised(log, leaf=bytes(32))
+    for kept in ([good, lie], [lie, good], [lie, good, lie]):
+        report = check(log, held=Held(receipts=kept))
+        assert (report.exit_code, places(report), len(report.findings)) == (1, [7], kept.count(lie))
+    assert check(log, held=Held(receipts=[good, good])).exit_code == 0
+    gone, old = promised(log, **GONE), promised(log, **GONE | {"ago": timedelta(seconds=5)})
+    for kept in ([gone, old], [old, gone]):
+        report = check(log, held=Held(receipts=kept))
+        assert (report.exit_code, len(report.findings), len(report.denied)) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("part", [{"start": 9}, {"end": 7}, {"size": 7}, {"start": 9, "end": 20}])

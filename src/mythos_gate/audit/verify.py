@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import islice, zip_longest
+from uuid import UUID
 
 import orjson
 
 from mythos_gate.audit import bundle, checkpoint, merkle, note, receipt
 from mythos_gate.audit.bundle import Bundle, Files, Unreadable
-from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Promise, Seen, told
+from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Seen, told
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import EPOCH
 from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
@@ -192,13 +193,13 @@ class _Verification:
             pruned=self._pruned, narrowed=not manifest.is_complete, ends=manifest.end == manifest.size,
         )  # fmt: skip
         for given in self._held.receipts:
-            self._expect(account, given)
+            self._claim(account, given)
         for each in self._held.high_water:
-            leaf = bytes.fromhex(each["leaf"])
-            account.claim(Claim("the high-water file", None, str(each["writer"]), int(each["n"]), leaf, each.get("at")))
+            leaf, writer, n = bytes.fromhex(each["leaf"]), str(each["writer"]), int(each["n"])
+            account.claim(Claim("the high-water file", leaf, writer, n, at=each.get("at")))
         return account
 
-    def _expect(self, account: Account, given: bytes) -> None:
+    def _claim(self, account: Account, given: bytes) -> None:
         if not self._trust.receipt_keys:
             self._report.denied.append("a receipt: no key of receipts was given")
             return
@@ -208,7 +209,7 @@ class _Verification:
             self._find(None, f"a receipt: {error}")
             return
         at = (found.at - EPOCH) // EPOCH.resolution
-        account.expect(found.entry, Promise(f"the receipt of {found.entry}", found.leaf, at))
+        account.claim(Claim(f"the receipt of {found.entry}", found.leaf, id=UUID(found.entry).bytes, at=at))
 
     # --- 2: a whole range ---
 
