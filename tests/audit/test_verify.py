@@ -452,6 +452,21 @@ def test_what_entries_say_of_each_other_holds(check, step, place, what):
     assert what in told(report)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        None, "x", [], 5, {}, {"revision": 1}, {"sha256": POLICY}, {"revision": "1", "sha256": POLICY},
+        {"revision": True, "sha256": POLICY}, {"revision": None, "sha256": POLICY}, {"revision": 1, "sha256": POLICY[1:]},
+        {"revision": 1, "sha256": POLICY.upper()}, {"revision": 1, "sha256": None}, {"revision": 1, "sha256": [POLICY]},
+        {"revision": 1, "sha256": f"{POLICY}\n"},
+    ],
+)  # fmt: skip
+def test_a_decision_names_its_policy(check, policy):
+    report = check(wrong(lambda log: log.decide(TWO, policy=policy)))
+    assert (report.exit_code, places(report)) == (1, [9])
+    assert told(report) == "is a decision whose policy is not written as {revision, sha256}"
+
+
 def test_a_clock_that_was_set_back_a_little_is_told_and_no_finding(check):
     log = usual(4)
     log.at -= timedelta(seconds=30)
@@ -485,6 +500,19 @@ def anchor(size, root=None):
 def test_anchors_name_the_tree_that_there_was(check, step, start, what):
     report = check(wrong(step), start=start)
     assert (places(report), what in told(report)) == ([9] if what else [], True)
+
+
+def test_of_the_tree_no_more_is_made_again_than_anchors_need(tmp_path, monkeypatch):
+    """It is most of the work."""
+    appended = []
+    append = Frontier.append
+    monkeypatch.setattr(Frontier, "append", lambda self, leaves: appended.append(len(leaves)) or append(self, leaves))
+    for steps, start, again in (((), 0, 0), ((anchor(2),), 3, 0), ((anchor(5),), 0, 5), ((anchor(5), anchor(4)), 3, 2)):
+        log = wrong(*steps)
+        path = written(tmp_path / "bundle.zip", files_of(log, start), log, start)
+        appended.clear()
+        assert verify(Bundle(path), TRUST).exit_code == 0
+        assert sum(appended) == len(log.bodies) - start + again
 
 
 def aged(**told_as):

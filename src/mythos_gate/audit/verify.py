@@ -251,14 +251,15 @@ class _Verification:
     def _check_anchors(self, account: Account) -> None:
         """What the log says of its own earlier heads."""
         anchors = [each for each in account.anchors if each.size >= self._manifest.start]
+        if not anchors:
+            return
         roots, _ = self._left_and_right(each.size for each in anchors)
-        roots.append(cells(account.leaves))
+        roots.append(cells(account.leaves[: (max(each.size for each in anchors) - self._manifest.start) * HASH]))
         for anchor in anchors:
             if roots.found[anchor.size] != anchor.root:
                 what = f"is an anchor of another tree of {anchor.size} entries: what it covers was changed since"
                 account.find("anchor", anchor.place, what)
-        if anchors:
-            self._report.checked.append(f"{len(anchors)} anchors: each names the tree that there was")
+        self._report.checked.append(f"{len(anchors)} anchors: each names the tree that there was")
 
     def _left_and_right(self, more: Iterable[int] = ()) -> tuple[_Roots, list[tuple[Node, bytes]]]:
         """The tree left of the range, to which leaves are appended, and what follows right of it."""
