@@ -52,7 +52,7 @@ class Log:
         self.bodies.append(body)
 
     def decide(self, writer=ONE, sha256=POLICY, **members):
-        return self.add("decision", writer, policy={"revision": 1, "sha256": sha256}, **(FACTS | members))
+        return self.add("decision", writer, **({"policy": {"revision": 1, "sha256": sha256}} | FACTS | members))
 
     def open(self, writer, confirmed=None, unknown=()):
         known = confirmed and {

@@ -452,6 +452,21 @@ def test_what_entries_say_of_each_other_holds(check, step, place, what):
     assert what in told(report)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [
+        None, "x", [], 5, {}, {"revision": 1}, {"sha256": POLICY}, {"revision": "1", "sha256": POLICY},
+        {"revision": True, "sha256": POLICY}, {"revision": None, "sha256": POLICY}, {"revision": 1, "sha256": POLICY[1:]},
+        {"revision": 1, "sha256": POLICY.upper()}, {"revision": 1, "sha256": None}, {"revision": 1, "sha256": [POLICY]},
+        {"revision": 1, "sha256": f"{POLICY}\n"},
+    ],
+)  # fmt: skip
+def test_a_decision_names_its_policy(check, policy):
+    report = check(wrong(lambda log: log.decide(TWO, policy=policy)))
+    assert (report.exit_code, places(report)) == (1, [9])
+    assert told(report) == "is a decision whose policy is not written as {revision, sha256}"
+
+
 def test_a_clock_that_was_set_back_a_little_is_told_and_no_finding(check):
     log = usual(4)
     log.at -= timedelta(seconds=30)
@@ -485,6 +500,19 @@ def anchor(size, root=None):
 def test_anchors_name_the_tree_that_there_was(check, step, start, what):
     report = check(wrong(step), start=start)
     assert (places(report), what in told(report)) == ([9] if what else [], True)
+
+
+def test_of_the_tree_no_more_is_made_again_than_anchors_need(tmp_path, monkeypatch):
+    """It is most of the work."""
+    appended = []
+    append = Frontier.append
+    monkeypatch.setattr(Frontier, "append", lambda self, leaves: appended.append(len(leaves)) or append(self, leaves))
+    for steps, start, again in (((), 0, 0), ((anchor(2),), 3, 0), ((anchor(5),), 0, 5), ((anchor(5), anchor(4)), 3, 2)):
+        log = wrong(*steps)
+        path = written(tmp_path / "bundle.zip", files_of(log, start), log, start)
+        appended.clear()
+        assert verify(Bundle(path), TRUST).exit_code == 0
+        assert sum(appended) == len(log.bodies) - start + again
 
 
 def aged(**told_as):
@@ -697,7 +725,7 @@ GONE = {"identifier": ELSEWHERE, "leaf": bytes(32)}
         ({}, 0, ""),
         ({"ago": timedelta(hours=-9)}, 0, ""),
         ({"leaf": bytes(32)}, 1, "is not the entry that the receipt of"),
-        (GONE, 1, f"the receipt of {ELSEWHERE} knows an entry that is not in the log: it was removed"),
+        (GONE, 1, f"the receipt of {ELSEWHERE} knows an entry, which is not in the log: it was removed"),
         (GONE | {"ago": timedelta(minutes=6, seconds=1)}, 1, "it was removed"),
         (GONE | {"ago": timedelta(minutes=6)}, 2, ""),
         (GONE | {"ago": timedelta(seconds=5)}, 2, ""),
@@ -710,6 +738,20 @@ def test_receipts_are_kept(check, told_as, code, what):
     report = check(log, held=Held(receipts=[promised(log, **told_as)]))
     assert report.exit_code == code
     assert what in told(report)
+
+
+def test_of_two_receipts_for_one_entry_none_hides_the_other(check):
+    """Two leaves under one id are what tells that the log says different things to different people."""
+    log = usual()
+    good, lie = promised(log), promised(log, leaf=bytes(32))
+    for kept in ([good, lie], [lie, good], [lie, good, lie]):
+        report = check(log, held=Held(receipts=kept))
+        assert (report.exit_code, places(report), len(report.findings)) == (1, [7], kept.count(lie))
+    assert check(log, held=Held(receipts=[good, good])).exit_code == 0
+    gone, old = promised(log, **GONE), promised(log, **GONE | {"ago": timedelta(seconds=5)})
+    for kept in ([gone, old], [old, gone]):
+        report = check(log, held=Held(receipts=kept))
+        assert (report.exit_code, len(report.findings), len(report.denied)) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("part", [{"start": 9}, {"end": 7}, {"size": 7}, {"start": 9, "end": 20}])

@@ -32,25 +32,19 @@ class Finding(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Somebody's word that a writer's entry `n` was in the log, with this leaf: an opening's, or from outside.
+    """Somebody's word that an entry of this leaf was in the log: an opening's, a high-water file's or a receipt's.
 
-    `at`: it was there by then, in microseconds since 1970; None if nobody says when.
+    A receipt names it by its id, others by its writer and `n`. `at`: it was there by then, in microseconds since 1970;
+    None if nobody says when.
     """
 
     who: str
-    place: int | None  # the leaf of the opening
-    writer: str
-    n: int
     leaf: bytes
+    writer: str = ""
+    n: int = 0
+    id: bytes = b""
     at: int | None = None
-
-
-class Promise(NamedTuple):
-    """A receipt's word that an entry of this leaf was written by `at`, in microseconds since 1970."""
-
-    who: str
-    leaf: bytes
-    at: int
+    place: int | None = None  # the leaf of the opening
 
 
 class Unknown(NamedTuple):
@@ -151,7 +145,7 @@ class Account:
         self._gone: array[int] = array("Q")  # leaves without an entry,
         self._since: array[int] = array("q")  # and the latest time that an entry before each says
         self._pruning: list[Pruned] = []
-        self._expected: dict[bytes, Promise] = {}  # by id
+        self._named: dict[bytes, tuple[int, bytes] | None] = {}  # by the ids that claims name, place and leaf
         self._torn: set[str] = set()  # writers of which not all that is here is at hand
         self._latest = -EVER
         self._earliest = EVER, 0  # and at which leaf
@@ -223,9 +217,9 @@ class Account:
         place, identifier, at = entry.place, entry.id, entry.at
         if identifier in self._ids:
             self.find("id", place, "has the id of an entry before")
+        elif identifier in self._named:
+            self._named[identifier] = place, entry.leaf
         self._ids.add(identifier)
-        if self._expected and (expected := self._expected.pop(identifier, None)) and expected.leaf != entry.leaf:
-            self.find("claim", place, f"is not the entry that {expected.who} knows under this id")
         apart = abs(int.from_bytes(identifier[:6]) * 1000 - at)
         if apart > self._tolerance + 1000:
             self.find("time", place, f"says {told(at)}, but its id was made {apart // MICROSECONDS} s apart from that")
@@ -320,7 +314,8 @@ class Account:
         try:
             if (known := entry["confirmed"]) is not None:
                 leaf = bytes.fromhex(known["leaf"])
-                self.claim(Claim("the opening at", place, str(known["writer"]), int(known["n"]), leaf))
+                who = f"the opening at leaf {place}"
+                self.claim(Claim(who, leaf, str(known["writer"]), int(known["n"]), place=place))
             for each in entry["unknown"]:
                 leaf = bytes.fromhex(each["leaf"])
                 self._unknown.append(Unknown(place, str(each["writer"]), int(each["from"]), int(each["to"]), leaf))
@@ -372,18 +367,15 @@ class Account:
     # --- what was said of others ---
 
     def claim(self, claim: Claim) -> None:
+        """Before the entry is taken, if it is named by its id."""
         self._claims.append(claim)
-
-    def expect(self, identifier: str, promise: Promise) -> None:
-        """Somebody was promised that this entry will be in the log. To be said before it is taken."""
-        self._expected[bytes.fromhex(identifier.replace("-", ""))] = promise
+        if claim.id:
+            self._named[claim.id] = None
 
     def close(self) -> None:
         """After the last entry: what was said of others is looked up."""
         self._miss()
         bare = frozenset[bytes]() if self._narrowed else frozenset(map(self._leaf, self._gone))
-        for promise in self._expected.values():
-            self._redeem(promise, bare)
         for claim in self._claims:
             self._look_up(claim, bare)
         for unknown in self._unknown:
@@ -408,35 +400,40 @@ class Account:
         is_named = pruned.first <= place <= pruned.last and place < pruned.place
         return is_named and since < pruned.before + self._tolerance
 
-    def _redeem(self, promise: Promise, bare: frozenset[bytes]) -> None:
-        """The entry of a receipt was not taken. Who hands in one wants to know of just that: not to know is no yes."""
-        if promise.leaf in bare:
-            self.skip("entries that receipts name and that are no longer kept: their leaves are there")
-        elif self._covers(promise.at):
-            self.find("claim", None, f"{promise.who} knows an entry that is not in the log: it was removed")
-        else:
-            why = "it is not in the bundle, which is only a part of the log, or ends too soon after the receipt"
-            self.denied.append(f"{promise.who}: {why}")
-
     def _leaf(self, place: int) -> bytes:
         at = (place - self._start) * HASH
         return bytes(self.leaves[at : at + HASH])
 
     def _look_up(self, claim: Claim, bare: frozenset[bytes]) -> None:
-        writer = self.writers.get(claim.writer)
-        who = claim.who if claim.place is None else f"{claim.who} leaf {claim.place}"
-        if writer is not None and writer.first <= claim.n <= writer.last:
-            place = writer.places[claim.n - writer.first]
-            if self._leaf(place) != claim.leaf:
-                self.find("claim", place, f"is not the entry {claim.n} of {claim.writer} that {who} knows")
-        elif claim.leaf not in bare and self._must_have(claim, writer):
-            what = f"knows entry {claim.n} of {claim.writer}, which is not in the log: it was removed"
-            self.find("claim", claim.place, f"{who} {what}")
-        else:
+        if (found := self._found(claim)) is not None:
+            place, leaf = found
+            if leaf != claim.leaf:
+                of = "" if claim.id else f" {claim.n} of {claim.writer}"
+                self.find("claim", place, f"is not the entry{of} that {claim.who} knows")
+        elif claim.leaf not in bare and self._must_have(claim):
+            what = "an entry" if claim.id else f"entry {claim.n} of {claim.writer}"
+            self.find("claim", claim.place, f"{claim.who} knows {what}, which is not in the log: it was removed")
+        elif not claim.id:
             self.skip("entries that openings or high-water files name and that are not in the bundle")
+        elif claim.leaf in bare:
+            self.skip("entries that receipts name and that are no longer kept: their leaves are there")
+        else:  # who hands in a receipt wants to know of just that: not to know is no yes
+            why = "it is not in the bundle, which is only a part of the log, or ends too soon after the receipt"
+            self.denied.append(f"{claim.who}: {why}")
 
-    def _must_have(self, claim: Claim, writer: Writer | None) -> bool:
+    def _found(self, claim: Claim) -> tuple[int, bytes] | None:
+        """The place and leaf of what is here under that name."""
+        if claim.id:
+            return self._named[claim.id]
+        writer = self.writers.get(claim.writer)
+        if writer is None or not writer.first <= claim.n <= writer.last:
+            return None
+        place = writer.places[claim.n - writer.first]
+        return place, self._leaf(place)
+
+    def _must_have(self, claim: Claim) -> bool:
         """Whether the entry would be here if it were in the log."""
+        writer = self.writers.get(claim.writer)
         if claim.writer in self._torn and writer is not None and claim.n < writer.first:
             return False
         if claim.place is None:

@@ -28,6 +28,8 @@ SPECIAL = frozenset({"session_opened", "policy_activated", "anchor", "log_pruned
 # Beside the members that every entry has (docs/log.md).
 DECISION = frozenset({"caller", "subject", "organization", "action", "resource", "context", "request", "facts",
                       "outcome", "rows", "reasons", "cause", "bypassed", "policy", "data_set"})  # fmt: skip
+POLICY = {"revision", "sha256"}
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Malformed(ValueError):
@@ -88,16 +90,14 @@ def read(origin: str, lines: Sequence[bytes]) -> Page:
             members = entry.read(line)
             _require_common(origin, members)
             at = _microseconds(members["at"])
+            policy = _policy(members)
         except ValueError as error:
             page.bad[row] = str(error)
             _blank(page, leaf)
             continue
-        _add(page, leaf, at, members)
-        kind = members["type"]
-        if kind in SPECIAL:
+        _add(page, leaf, at, policy, members)
+        if members["type"] in SPECIAL:
             page.special[row] = members
-        elif kind == "decision" and not members.keys() >= DECISION:
-            page.bad[row] = f"is a decision without {', '.join(sorted(DECISION - members.keys()))}"
     return page
 
 
@@ -111,7 +111,7 @@ def _blank(page: Page, leaf: bytes) -> None:
         names.add("")
 
 
-def _add(page: Page, leaf: bytes, at: int, members: dict[str, Any]) -> None:
+def _add(page: Page, leaf: bytes, at: int, policy: str, members: dict[str, Any]) -> None:
     page.leaves += leaf
     page.ids += bytes.fromhex(members["id"].replace("-", ""))
     page.times.append(at)
@@ -120,8 +120,7 @@ def _add(page: Page, leaf: bytes, at: int, members: dict[str, Any]) -> None:
     page.previous += NOTHING if prev is None else bytes.fromhex(prev)
     page.writers.add(members["writer"])
     page.types.add(members["type"])
-    policy = members.get("policy") if members["type"] == "decision" else None
-    page.policies.add(str(policy.get("sha256")) if isinstance(policy, dict) else "")
+    page.policies.add(policy)
 
 
 def _require_common(origin: str, members: dict[str, Any]) -> None:
@@ -137,6 +136,20 @@ def _require_common(origin: str, members: dict[str, Any]) -> None:
         raise Malformed(f"lacks {error}, which every entry has") from error
     if not WRITTEN.fullmatch(told):
         raise Malformed("has a time, id, writer, salt or prev that is not written as those of entries are")
+
+
+def _policy(members: dict[str, Any]) -> str:
+    """On which a decision rests; of other entries empty."""
+    if members["type"] != "decision":
+        return ""
+    if not members.keys() >= DECISION:
+        raise Malformed(f"is a decision without {', '.join(sorted(DECISION - members.keys()))}")
+    policy = members["policy"]
+    if type(policy) is dict and policy.keys() == POLICY and type(policy["revision"]) is int:
+        digest = policy["sha256"]
+        if type(digest) is str and SHA256.fullmatch(digest):
+            return digest
+    raise Malformed("is a decision whose policy is not written as {revision, sha256}")
 
 
 def _microseconds(at: str) -> int:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import islice, zip_longest
+from uuid import UUID
 
 import orjson
 
 from mythos_gate.audit import bundle, checkpoint, merkle, note, receipt
 from mythos_gate.audit.bundle import Bundle, Files, Unreadable
-from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Promise, Seen, told
+from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Seen, told
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import EPOCH
 from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
@@ -192,13 +193,13 @@ class _Verification:
             pruned=self._pruned, narrowed=not manifest.is_complete, ends=manifest.end == manifest.size,
         )  # fmt: skip
         for given in self._held.receipts:
-            self._expect(account, given)
+            self._claim(account, given)
         for each in self._held.high_water:
-            leaf = bytes.fromhex(each["leaf"])
-            account.claim(Claim("the high-water file", None, str(each["writer"]), int(each["n"]), leaf, each.get("at")))
+            leaf, writer, n = bytes.fromhex(each["leaf"]), str(each["writer"]), int(each["n"])
+            account.claim(Claim("the high-water file", leaf, writer, n, at=each.get("at")))
         return account
 
-    def _expect(self, account: Account, given: bytes) -> None:
+    def _claim(self, account: Account, given: bytes) -> None:
         if not self._trust.receipt_keys:
             self._report.denied.append("a receipt: no key of receipts was given")
             return
@@ -208,7 +209,7 @@ class _Verification:
             self._find(None, f"a receipt: {error}")
             return
         at = (found.at - EPOCH) // EPOCH.resolution
-        account.expect(found.entry, Promise(f"the receipt of {found.entry}", found.leaf, at))
+        account.claim(Claim(f"the receipt of {found.entry}", found.leaf, id=UUID(found.entry).bytes, at=at))
 
     # --- 2: a whole range ---
 
@@ -250,14 +251,15 @@ class _Verification:
     def _check_anchors(self, account: Account) -> None:
         """What the log says of its own earlier heads."""
         anchors = [each for each in account.anchors if each.size >= self._manifest.start]
+        if not anchors:
+            return
         roots, _ = self._left_and_right(each.size for each in anchors)
-        roots.append(cells(account.leaves))
+        roots.append(cells(account.leaves[: (max(each.size for each in anchors) - self._manifest.start) * HASH]))
         for anchor in anchors:
             if roots.found[anchor.size] != anchor.root:
                 what = f"is an anchor of another tree of {anchor.size} entries: what it covers was changed since"
                 account.find("anchor", anchor.place, what)
-        if anchors:
-            self._report.checked.append(f"{len(anchors)} anchors: each names the tree that there was")
+        self._report.checked.append(f"{len(anchors)} anchors: each names the tree that there was")
 
     def _left_and_right(self, more: Iterable[int] = ()) -> tuple[_Roots, list[tuple[Node, bytes]]]:
         """The tree left of the range, to which leaves are appended, and what follows right of it."""
