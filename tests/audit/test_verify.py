@@ -506,7 +506,12 @@ def test_of_the_tree_no_more_is_made_again_than_anchors_need(tmp_path, monkeypat
     """It is most of the work."""
     appended = []
     append = Frontier.append
-    monkeypatch.setattr(Frontier, "append", lambda self, leaves: appended.append(len(leaves)) or append(self, leaves))
+
+    def counted(self, leaves):
+        appended.append(len(leaves))
+        return append(self, leaves)
+
+    monkeypatch.setattr(Frontier, "append", counted)
     for steps, start, again in (((), 0, 0), ((anchor(2),), 3, 0), ((anchor(5),), 0, 5), ((anchor(5), anchor(4)), 3, 2)):
         log = wrong(*steps)
         path = written(tmp_path / "bundle.zip", files_of(log, start), log, start)
@@ -656,23 +661,85 @@ def test_an_older_checkpoint_that_is_not_continued_brackets_the_change(check):
     assert "another tree of size 33 than your checkpoint" in told(report)
 
 
+def consistency(log, old, new) -> dict[str, Any]:
+    """As /v1/log/consistency answers."""
+    tiles = {merkle.Tile(0, 0): b"".join(map(leaf_hash, log.bodies))}
+    hashes = merkle.proof(merkle.consistency_nodes(old, new), tiles)
+    return {"old": old, "new": new, "hashes": [note.base64(each) for each in hashes]}
+
+
 def test_an_older_checkpoint_that_the_bundle_does_not_reach_needs_a_proof(check):
     log = usual()
     held = Held(log.signed(5))
     assert check(log, held=held, start=9).exit_code == 2
-    tiles = {0: b"".join(map(leaf_hash, log.bodies))}
-    hashes = merkle.proof(merkle.consistency_nodes(5, 33), {merkle.Tile(0, 0): tiles[0]})
-    proof: dict[str, Any] = {"old": 5, "new": 33, "hashes": [note.base64(each) for each in hashes]}
+    proof = consistency(log, 5, 33)
     assert check(log, held=Held(log.signed(5), proof), start=9).exit_code == 0
     assert check(log, held=Held(usual().signed(5), proof), start=9).exit_code == 1
     assert check(log, held=Held(log.signed(5), {"hashes": proof["hashes"][1:]}), start=9).exit_code == 1
     assert check(log, held=Held(log.signed(5), {}), start=9).exit_code == 1
 
 
-def test_a_checkpoint_of_more_entries_than_the_bundle_says_that_the_log_was_cut_off(check):
+def test_a_newer_checkpoint_than_the_bundle_needs_a_newer_bundle_or_a_proof(check):
+    """An export may be of the newest head that enough witnesses cosigned, while the gate gives out a newer one."""
     log = usual()
-    report = check(log, held=Held(log.signed(33)), size=20)
-    assert "your checkpoint has 33 entries, the bundle's 20" in report.first.what
+    why = (
+        "your checkpoint of 33 entries: the bundle is of the first 20. Export again with size 33, or give the "
+        "consistency proof from 20 to 33 (GET /v1/log/consistency?old=20&new=33)"
+    )
+    for start in (0, 9):
+        report = check(log, held=Held(log.signed(33)), size=20, start=start)
+        assert (report.findings, report.denied, report.exit_code) == ([], [why], 2)
+        for proof, code in ((consistency(log, 20, 33), 0), (consistency(usual(), 20, 33), 1), ({}, 1)):
+            report = check(log, held=Held(log.signed(33), proof), size=20, start=start)
+            assert (report.exit_code, report.denied) == (code, []), proof
+    report = check(log, held=Held(log.signed(33), consistency(log, 20, 33)), size=20)
+    assert "your checkpoint of 33 entries continues the bundle's, by the proof given" in report.checked
+    report = check(log, held=Held(usual().signed(33), consistency(log, 20, 33)), size=20)
+    assert "your checkpoint of 33 entries does not continue the bundle's" in told(report)
+
+
+def test_a_newer_checkpoint_than_the_bundle_is_no_reason_to_overlook_anything(check):
+    log = usual()
+    log.decide("pdp-3333333333333333")
+    report = check(log, edited, held=Held(log.signed(34)), size=33)
+    assert (report.exit_code, places(report)) == (1, [7])
+    # Nor does the log's own anchor of more entries than there are go with one that was cut off.
+    log = usual(4)
+    anchor(20, bytes(32))(log)
+    assert check(log, held=Held(usual().signed(33))).exit_code == 1
+
+
+@pytest.mark.parametrize(("minutes", "place"), [(-4, None), (-20, 0)])
+def test_witnesses_of_a_kept_checkpoint_show_that_a_log_was_cut_off_and_went_on(check, minutes, place):
+    """What the witness saw at 40 entries was there before the 33 of the bundle were written."""
+    log, before = usual(), usual(30)
+    at = int((log.at + timedelta(minutes=minutes)).timestamp())
+    trust = Trust(TRUST.keys, TRUST.receipt_keys, WITNESS_KEYS)
+    report = check(log, trust=trust, held=Held(cosigned(before, 40, at)))
+    assert (report.first and report.first.place) == place
+    assert report.exit_code == (2 if place is None else 1)
+
+
+@pytest.mark.parametrize("pair", [(5, 20), (4, 33), (33, 33)])
+def test_a_proof_of_other_sizes_says_nothing(check, pair):
+    log = usual()
+    report = check(log, held=Held(log.signed(5), consistency(log, *pair)), start=9)
+    assert (report.findings, report.exit_code) == ([], 2)
+    assert "the consistency proof from 5 to 33" in report.denied[0]
+
+
+@pytest.mark.parametrize("given", [[], ["hashes"], 5, "x", {"hashes": 5}, {"hashes": [5]}, {"hashes": None}])
+def test_what_is_no_proof_proves_nothing(check, given):
+    log = usual()
+    assert check(log, held=Held(log.signed(5), given), start=9).exit_code == 1
+
+
+def test_of_a_checkpoint_of_the_bundles_own_size_the_roots_are_compared(tmp_path):
+    log = usual()
+    files = picked(log, [0, 7])
+    path = written(tmp_path / "one.zip", files, log, records=2, filters={"type": "decision"})
+    assert verify(Bundle(path), TRUST, Held(log.signed(33))).exit_code == 0
+    assert verify(Bundle(path), TRUST, Held(usual().signed(33))).exit_code == 1
 
 
 @pytest.mark.parametrize("given", [b"", b"x", usual().signed(9, STOLEN)])

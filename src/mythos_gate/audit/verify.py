@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import islice, zip_longest
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -94,6 +95,7 @@ class _Verification:
         self._tolerance = tolerance
         self._heads: dict[int, Checkpoint] = {}  # every signed head in the bundle, by size
         self._seen: list[Seen] = []
+        self._old: Checkpoint | None = None  # that the auditor kept
         self._roots: dict[int, bytes] = {}
         self._other: list[int] = []  # leaves that are not what LEAVES has
         self._surplus = 0  # lines of RECORDS beyond the range
@@ -102,6 +104,7 @@ class _Verification:
         self._check_manifest()
         head = self._check_checkpoint()
         self._read_heads()
+        self._open_held()
         account = self._account()
         if self._manifest.is_complete:
             self._check_range(head, account)
@@ -148,7 +151,7 @@ class _Verification:
             self._find(None, f"the checkpoint is of size {head.size}, the manifest of {self._manifest.size}")
         self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log")
         self._check_witnesses(cosigned)
-        self._see(head, cosigned)
+        self._keep(head, cosigned)
         return head
 
     def _check_witnesses(self, cosigned: Mapping[str, int]) -> None:
@@ -160,8 +163,11 @@ class _Verification:
             self._find(None, f"{len(cosigned)} witnesses cosigned the checkpoint, {self._trust.quorum} are required")
         self._report.checked.append(f"witnesses of the checkpoint: {', '.join(saw) or 'none'}")
 
-    def _see(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
+    def _keep(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
         self._heads[head.size] = head
+        self._date(head, cosigned)
+
+    def _date(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
         self._seen += [Seen(head.size, at * MICROSECONDS) for at in cosigned.values() if at]
 
     def _read_heads(self) -> None:
@@ -182,7 +188,7 @@ class _Verification:
                 self._find(
                     None, f"the log signed two trees of size {head.size}: it tells different people different things"
                 )
-            self._see(head, cosigned)
+            self._keep(head, cosigned)
         if unknown:
             self._report.unchecked.append(f"heads that none of the given keys signed, as before a rotation ({unknown})")
 
@@ -265,7 +271,9 @@ class _Verification:
         """The tree left of the range, to which leaves are appended, and what follows right of it."""
         start, end, size = self._manifest.start, self._manifest.end, self._manifest.size
         left, right = merkle.range_nodes(start, end, size)
-        sizes = [each for each in (*self._heads, *self._old_size(), *more) if start <= each <= end]
+        sizes = [
+            each for each in (*self._heads, *([self._old.size] if self._old else []), *more) if start <= each <= end
+        ]
         lines = self._files.few_lines(bundle.SUBTREES)
         try:
             hashes = [_hash(line) for line in lines]
@@ -393,30 +401,25 @@ class _Verification:
 
     # --- 4: what the auditor holds ---
 
-    def _old_size(self) -> list[int]:
+    def _open_held(self) -> None:
+        """Before the entries: who cosigned it saw the log then."""
         if self._held.checkpoint is None:
-            return []
+            return
         try:
-            return [Checkpoint.parse(note.parts(self._held.checkpoint)[0]).size]
-        except BadNote:
-            return []
+            old = checkpoint.opened(self._held.checkpoint, self._trust.keys, self._trust.origin)
+            self._date(old, checkpoint.cosigned(self._held.checkpoint, self._trust.witnesses))
+        except BadNote as error:
+            self._report.denied.append(f"the older checkpoint: {error}")
+        else:
+            self._old = old
 
     def _check_held(self, head: Checkpoint | None) -> None:
         if self._held.checkpoint is None:
             self._report.unchecked.append("whether the log was rewritten before: no older checkpoint was given")
-            return
-        try:
-            old = checkpoint.opened(self._held.checkpoint, self._trust.keys, self._trust.origin)
-        except BadNote as error:
-            self._report.denied.append(f"the older checkpoint: {error}")
-            return
-        if head is not None and old.size > head.size:
-            self._find(head.size, f"your checkpoint has {old.size} entries, the bundle's {head.size}: the log was cut "
-                       "off, or the bundle made for an older size", old.size)  # fmt: skip
-        elif old.size in self._roots:
-            self._compare(old)
-        else:
-            self._check_consistency(head, old)
+        elif self._old is not None and self._old.size in self._roots:
+            self._compare(self._old)
+        elif self._old is not None and head is not None:
+            self._check_consistency(head, self._old)
 
     def _compare(self, old: Checkpoint) -> None:
         if self._roots[old.size] == old.root:
@@ -427,21 +430,22 @@ class _Verification:
         self._heads[old.size] = old
         self._bracket("your checkpoint", old.size)
 
-    def _check_consistency(self, head: Checkpoint | None, old: Checkpoint) -> None:
-        given = self._held.consistency
-        if head is None or given is None:
-            self._report.denied.append(
-                f"your checkpoint of {old.size} entries: the bundle does not reach it, and there is no consistency "
-                f"proof from {old.size} to {self._manifest.size} (GET /v1/log/consistency)"
-            )
+    def _check_consistency(self, head: Checkpoint, old: Checkpoint) -> None:
+        """What is kept may be newer than the bundle, whose head waited for witnesses: that alone is no finding."""
+        first, last = sorted((old, head), key=lambda each: each.size)
+        yours = f"your checkpoint of {old.size} entries"
+        given = {"hashes": []} if first.size == last.size else self._held.consistency
+        if given is None or not _is_from(given, first.size, last.size):
+            self._report.denied.append(f"{yours}: {_unproven(head, old)}")
             return
+        one, two = (yours, "the bundle's") if old.size > head.size else ("the log", yours)
         try:
             hashes = [note.from_base64(each) for each in given["hashes"]]
-            merkle.verify_consistency(old.size, old.root, head.size, head.root, hashes)
+            merkle.verify_consistency(first.size, first.root, last.size, last.root, hashes)
         except (Unproven, BadNote, KeyError, TypeError, AttributeError) as error:
-            self._find(None, f"the log does not continue your checkpoint of {old.size} entries: {error}")
+            self._find(None, f"{one} does not continue {two}: {error}")
         else:
-            self._report.checked.append(f"the log continues your checkpoint of {old.size} entries, by the proof given")
+            self._report.checked.append(f"{one} continues {two}, by the proof given")
 
     # --- 5: the end ---
 
@@ -467,6 +471,21 @@ class _Verification:
         if beside := sorted(self._bundle.names - named):
             self._report.unchecked.append(f"files that the manifest does not name: {', '.join(beside)}")
         self._report.checked.append(f"{len(self._manifest.files)} files are those that the manifest names")
+
+
+def _unproven(head: Checkpoint, old: Checkpoint) -> str:
+    """Of which proof there is none, or one of other sizes, and what to do."""
+    why = "the bundle does not reach it. Give"
+    if old.size > head.size:
+        why = f"the bundle is of the first {head.size}. Export again with size {old.size}, or give"
+    first, last = sorted((old.size, head.size))
+    return f"{why} the consistency proof from {first} to {last} (GET /v1/log/consistency?old={first}&new={last})"
+
+
+def _is_from(proof: Any, old: int, new: int) -> bool:
+    """Whether it is, or may be, the consistency proof that was asked for."""
+    sizes = [proof.get("old"), proof.get("new")] if isinstance(proof, Mapping) else []
+    return any(type(size) is not int for size in sizes) or sizes in ([], [old, new])
 
 
 def _note(line: bytes) -> bytes:
