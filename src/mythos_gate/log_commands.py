@@ -176,21 +176,39 @@ def verify_bundle(  # noqa: PLR0917  one option each
     with unreadable():
         logs, receipts = _sorted_keys(key)
         trust = Trust(logs, receipts, _keys(witness or []), quorum)
+        marks = {each: _high_water(each) for each in high_water or []}
         held = Held(
             None if older is None else older.read_bytes(),
             None if consistency is None else json.loads(consistency.read_bytes()),
             [each.read_bytes() for each in receipt or []],
-            [_high_water(each) for each in high_water or []],
+            [mark for mark in marks.values() if mark is not None],
         )
         report = _watched(given, trust, held, timedelta(seconds=tolerance), pruned_until)
+    report.unchecked += [f"{each} is empty: no entry was confirmed yet" for each, mark in marks.items() if mark is None]
     _show(report, time.perf_counter() - started)
     raise typer.Exit(report.exit_code)
 
 
-def _high_water(path: Path) -> dict[str, Any]:
-    """With when it was written last, or copied: by then its entry was in the log."""
-    at = path.stat().st_mtime_ns // 1000
-    return {**json.loads(path.read_bytes()), "at": at}
+def _high_water(path: Path) -> dict[str, Any] | None:
+    """With when it was written last, or copied: by then its entry was in the log. ValueError if it is none.
+
+    None if it is empty: a process makes it when it starts, and writes it once an entry is confirmed.
+    """
+    at, given = path.stat().st_mtime_ns // 1000, path.read_bytes()
+    if not given.strip():
+        return None
+    try:
+        return {**_mark(given), "at": at}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no high-water file: {error!r}") from error
+
+
+def _mark(given: bytes) -> dict[str, Any]:
+    known = json.loads(given)
+    bytes.fromhex(known["leaf"])
+    if (type(known["writer"]), type(known["n"])) != (str, int):
+        raise ValueError("writer and n are a text and a whole number")
+    return dict(known)
 
 
 def _watched(given: Path, trust: Trust, held: Held, tolerance: timedelta, pruned: int) -> Report:

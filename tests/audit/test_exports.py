@@ -294,6 +294,27 @@ async def test_a_high_water_file_is_as_old_as_it_was_written_last(log, cli, tmp_
     assert (code, "the high-water file knows entry 1 of pdp-4444444444444444" in output) == (1, True), output
 
 
+async def test_an_empty_high_water_file_says_nothing_and_one_that_is_none_is_named(log, cli, tmp_path):
+    """A process makes its file when it starts, and writes it with its first entry."""
+    out, kept, empty = tmp_path / "out.zip", tmp_path / "kept.json", tmp_path / "empty.json"
+    await cli("export", out)
+    for nothing in ("", "\n", " " * 255 + "\n"):
+        empty.write_text(nothing)
+        code, output = await cli("verify", out, "--key", cli.keys, "--high-water", empty)
+        assert code == 0
+        assert f"{empty} is empty" in output
+    kept.write_text('{"writer": "pdp-4444444444444444", "n": 1, "leaf": "00"}')
+    os.utime(kept, (0, 0))
+    assert (await cli("verify", out, "--key", cli.keys, "--high-water", empty, "--high-water", kept))[0] == 1
+    for odd in (
+        "null", "[]", "x", '{"writer": "x", "n": 1}', '{"writer": 1, "n": 1, "leaf": "00"}', '{"writer": "x", "n": 1, "leaf": "g"}',
+        '{"writer": "x", "n": "1", "leaf": "00"}', '{"writer": "x", "n": true, "leaf": "00"}', "[" * 100_000, "\udc80",
+    ):  # fmt: skip
+        kept.write_bytes(odd.encode(errors="surrogateescape"))
+        code, output = await cli("verify", out, "--key", cli.keys, "--high-water", kept)
+        assert (code, f"{kept} is no high-water file" in output) == (2, True), (odd[:50], output)
+
+
 async def test_many_entries_are_verified_by_several_processes(log, cli, tmp_path, monkeypatch):
     monkeypatch.setattr("mythos_gate.log_commands.MANY", 1)
     monkeypatch.setattr("mythos_gate.audit.bundle.BLOCK", 2000)
