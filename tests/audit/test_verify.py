@@ -959,12 +959,25 @@ def varied():
 
 
 SOUND = varied()
+OTHER = varied()  # other salts, so nothing of it is the same
 PICKED = [2, 3, 5, 7, 9, 11]
 
 
-def sound(form, start, end):
-    files = picked(SOUND, PICKED) if form == "picked" else files_of(SOUND, start, end, heads=[4, 6])
-    return files | {bundle.CHECKPOINTS: heads(*(SOUND.signed(size) for size in (4, 6, 12)))}
+def grown():
+    """With entries that are younger by far, so that whatever was kept before must be there."""
+    log = varied()
+    for _ in range(2):
+        log.at += timedelta(minutes=20)
+        log.decide("pdp-3333333333333333")
+    return log
+
+
+GROWN = grown()
+
+
+def sound(form, start, end, log=SOUND):
+    files = picked(log, PICKED) if form == "picked" else files_of(log, start, end, heads=[4, 6])
+    return files | {bundle.CHECKPOINTS: heads(*(log.signed(size) for size in (4, 6, 12)))}
 
 
 ODD = [None, True, 0, -1, 2**53 - 1, "", "9", "00" * 32, "2016-01", [], [1], {}, {"a": [None]}]
@@ -1029,29 +1042,32 @@ MEMBERS = st.one_of(
 )  # fmt: skip
 
 
-def packed(path, files, told_as):
-    """By whoever has no key: the manifest fits the files, but for what it is told to say."""
+EXPORTS = SignerKey(f"{ORIGIN}/export", RECEIPTS.private)
+
+
+def packed(path, files, told_as, signer=STOLEN):
+    """By whoever has no key, if nothing else is said: the manifest fits the files, but for what it is told to say."""
     whole = written(path, files, SOUND, signer=STOLEN)
     with zipfile.ZipFile(whole) as found:
         members = {name: found.read(name) for name in found.namelist()}
     head, _, rest = members[bundle.MANIFEST].partition(b"\n\n")[0].partition(b"\n")
     text = head.decode() + "\n" + json.dumps(json.loads(rest) | told_as) + "\n"
-    members[bundle.MANIFEST] = note.sign(text, [STOLEN])
+    members[bundle.MANIFEST] = note.sign(text, [signer])
     with zipfile.ZipFile(path, "w") as made:
         for name, data in members.items():
             made.writestr(name, data)
     return path
 
 
-def as_signed(opened):
+def as_signed(opened, log=SOUND):
     """Whether each record is the entry that was signed for its place."""
     manifest, _ = opened.manifest()
     data = {name: b"".join(opened.blocks(name)) for name in opened.names}
     records = data[bundle.RECORDS].split(b"\n")[:-1]
     if manifest.is_complete:
-        return records == SOUND.bodies[manifest.start : manifest.end]
+        return records == log.bodies[manifest.start : manifest.end]
     places = [json.loads(line)["index"] for line in data[bundle.PROOFS].split(b"\n")[:-1]]
-    return records == [SOUND.bodies[place] for place in places]
+    return records == [log.bodies[place] for place in places]
 
 
 def test_what_is_spoilt_was_sound(tmp_path):
@@ -1066,33 +1082,128 @@ def last_one(data):
     return data.replace(b'"entries":4', b'"entries":5')
 
 
-@example(form=("whole", 0, 12), chosen=[(bundle.RECORDS, last_one)], head=12, fitting=True, members={})
+@st.composite
+def logs(draw):
+    """Signed as they are: sound, or with an entry that says something else, or is none."""
+    kind = draw(st.sampled_from(["sound", "sound", "member", "member", "raw", "gone"]))
+    if kind == "sound":
+        return SOUND
+    made = Log()
+    made.at, made.bodies = SOUND.at, list(SOUND.bodies)
+    if kind == "member":
+        chosen = draw(st.floats(0, 1)), draw(st.floats(0, 1)), draw(st.sampled_from(ODD))
+        made.bodies = reworded(b"\n".join(made.bodies), *chosen).split(b"\n")
+    else:
+        raw = draw(st.binary(max_size=9).filter(lambda body: b"\n" not in body)) if kind == "raw" else b""
+        made.bodies[draw(st.integers(0, 11))] = raw
+    return made
+
+
+TIMES = st.one_of(st.none(), st.sampled_from([0, -1, 2**62, -(2**62), int(NOON.timestamp()) * 1_000_000]))
+DIGESTS = st.one_of(st.integers(0, 11).map(SOUND.leaf), st.binary(max_size=33), st.just(bytes(32)))
+
+
+@st.composite
+def whatever_held(draw):
+    """What somebody may hand in: honest, of another log, spoilt, or nothing of the kind."""
+    other = draw(st.sampled_from([SOUND, SOUND, OTHER]))
+    size = draw(st.integers(1, 12))
+    at = draw(st.sampled_from([0, 1, int(NOON.timestamp()), 2**40, 2**63]))
+    old = draw(st.sampled_from([None, b"", other.signed(size), other.signed(size, STOLEN), cosigned(other, size, at)]))
+    old = old and draw(st.one_of(st.just(lambda data: data), spoils()))(old)
+    pair = sorted((size, draw(st.integers(1, 12))))
+    proof = draw(st.sampled_from([None, None, *ODD, consistency(other, *pair), {"old": 1, "new": [], "hashes": ["A"]}]))
+    kept = [promised(other, draw(DIGESTS.filter(lambda leaf: len(leaf) == 32)), timedelta(seconds=draw(st.integers(-9, 9999))))
+            for _ in range(draw(st.integers(0, 2)))]  # fmt: skip
+    marks = [
+        {"writer": draw(st.sampled_from([ONE, TWO, "registry", "", "x"])), "n": draw(st.sampled_from([-1, 0, 1, 3, 2**70])),
+         "leaf": draw(DIGESTS).hex(), "at": draw(TIMES)}
+        for _ in range(draw(st.integers(0, 2)))
+    ]  # fmt: skip
+    return Held(old, proof, [draw(st.sampled_from([each, each, b"", each[:-9]])) for each in kept], marks)
+
+
+TRUSTS = [
+    Trust([KEY.verifier], receipts, witnesses)
+    for receipts in ((), [RECEIPTS.verifier])
+    for witnesses in ((), WITNESS_KEYS)
+]
+
+
+@example(
+    form=("whole", 0, 12), chosen=[(bundle.RECORDS, last_one)], head=12, fitting=True, members={}, log=SOUND, held=NOTHING,
+    trust=TRUSTS[0],
+)  # fmt: skip
 @given(
     form=st.sampled_from([("whole", 0, 12), ("part", 2, 10), ("picked", 0, 12)]),
     chosen=st.lists(st.tuples(st.sampled_from(SPOILT), spoils()), max_size=2),
     head=st.sampled_from([12, 12, 12, 12, 1, 6, 11]),
     fitting=st.booleans(),
     members=MEMBERS,
+    log=logs(),
+    held=st.one_of(st.just(NOTHING), whatever_held()),
+    trust=st.sampled_from(TRUSTS),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_in_the_files_it_is_read_or_refused_and_never_taken_for_what_was_signed(
-    tmp_path, form, chosen, head, fitting, members
+    tmp_path, form, chosen, head, fitting, members, log, held, trust
 ):
     name, start, end = form
-    files = sound(name, start, end) | {bundle.CHECKPOINT: SOUND.signed(head)}
+    files = sound(name, start, end, log) | {bundle.CHECKPOINT: log.signed(head)}
     for spoilt, spoil in chosen:
         if spoilt in files:
             files[spoilt] = spoil(files[spoilt])
     if fitting and bundle.LEAVES in files:
         files[bundle.LEAVES] = b"".join(map(leaf_hash, lines(files)))
     narrowed = {"records": len(PICKED), "filters": {"type": "decision"}} if name == "picked" else {}
-    path = packed(tmp_path / "one.zip", files, {"from": start, "to": end} | narrowed | members)
+    path = packed(tmp_path / "one.zip", files, {"from": start, "to": end} | narrowed | members, EXPORTS)
     try:
         opened = Bundle(path)
-        report = verify(opened, Trust([KEY.verifier]))
+        report = verify(opened, trust, held)
     except Unreadable:
         return
-    assert report.exit_code or as_signed(opened)
+    assert report.exit_code or as_signed(opened, log)
+
+
+@st.composite
+def honestly_held(draw):
+    """Of a log that goes on: what is held may be of before the bundle, or after it."""
+    places = st.integers(0, len(GROWN.bodies) - 1)
+    size = draw(places) + 1
+    last = int(datetime.fromisoformat(json.loads(GROWN.bodies[size - 1])["at"]).timestamp())
+    old = draw(st.sampled_from([None, GROWN.signed(size), cosigned(GROWN, size, last + 1)]))
+    one, two = sorted((draw(places) + 1, draw(st.sampled_from([size, draw(places) + 1]))))
+    proof = draw(st.sampled_from([None, consistency(GROWN, one, two)]))
+    kept, marks = [], []
+    for place in draw(st.lists(places, max_size=3)):
+        members = json.loads(GROWN.bodies[place])
+        at = datetime.fromisoformat(members["at"])
+        kept.append(receipt.signed(Receipt(ORIGIN, members["id"], GROWN.leaf(place), at), RECEIPTS))
+        mark = {"writer": members["writer"], "n": members["n"], "leaf": GROWN.leaf(place).hex()}
+        marks.append(mark | {"at": draw(st.sampled_from([None, microseconds(at), microseconds(at) + 10**12]))})
+    return Held(old, proof, kept, marks)
+
+
+@given(
+    form=st.sampled_from(["whole", "whole", "part", "picked"]),
+    sizes=st.tuples(*[st.integers(0, 14)] * 3).map(sorted).filter(lambda three: three[0] < three[1]),
+    held=honestly_held(),
+    trust=st.sampled_from(TRUSTS),
+    tolerance=st.sampled_from([0, 300]),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_of_a_sound_log_and_what_was_kept_of_it_nothing_is_found(tmp_path, form, sizes, held, trust, tolerance):
+    start, end, size = sizes if form == "part" else (0, sizes[1], sizes[1])
+    told_as: dict[str, Any] = {}
+    if form == "picked":
+        start, end, size = 0, len(GROWN.bodies), len(GROWN.bodies)
+        files = picked(GROWN, PICKED)
+        told_as = {"records": len(PICKED), "filters": {"type": "decision"}}
+    else:
+        files = files_of(GROWN, start, end, size)
+    path = written(tmp_path / "one.zip", files, GROWN, start, end, size, **told_as)
+    report = verify(Bundle(path), trust, held, timedelta(seconds=tolerance))
+    assert (report.findings, report.exit_code) == ([], 2 if report.denied else 0)
 
 
 @given(one=st.floats(0, 1), two=st.floats(0, 1), extra=st.binary(max_size=8))
