@@ -142,7 +142,9 @@ async def planned(
     formats: Sequence[str],
 ) -> Plan:
     """`Invalid` or `NotFound`, before anything is sent."""
-    found = await cosigning.published(connection, vouching.witnesses, vouching.quorum, size)
+    found = await cosigning.published(connection, vouching.witnesses, vouching.quorum, end if size is None else size)
+    if found is None and size is None:  # it is said how many there are
+        found = await tree.published(connection)
     if found is None:
         raise NotFound("no signed head covers so many entries yet: ask again in a second, or for fewer")
     checkpoint, note = found

@@ -124,7 +124,7 @@ class HighWater:
         """`{writer, n, leaf}`, or None if there is none or it was torn."""
         try:
             return dict(json.loads(os.pread(self._file, 4096, 0)))
-        except ValueError:
+        except (ValueError, TypeError):
             return None
 
     def write(self, session: _Session) -> None:
