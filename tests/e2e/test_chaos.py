@@ -25,7 +25,7 @@ import httpx
 import psycopg
 import pytest
 
-from mythos_gate import db, embedded, sequencing
+from mythos_gate import db, embedded, revision, sequencing
 from mythos_gate.audit import tlogproof
 from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.entry import leaf_hash
@@ -307,7 +307,9 @@ async def _commit_late(site):
         return connection
 
     high_water = HighWater(site.state / "late")
-    late = Committer(connect, Settings().origin, high_water, Known())
+    known = Known()
+    known.hear(known.sends(), await connection.fetchrow(revision.HEAR, *known.asks()))
+    late = Committer(connect, Settings().origin, high_water, known)
     try:
         await connection.execute("BEGIN")
         await late.note("log_read", {"actor": "late", "from": 0, "rows": 1})

@@ -269,8 +269,9 @@ class Run:
     def _keep_refusal(self, process: int, names: Sequence[str], reply: Reply) -> None:
         if reply.status == 503:
             self.unanswered[reply.json()["detail"]] += len(names)
-        elif reply.status in {401, 403}:
-            shown = self._rows.setdefault((str(reply.status),), frozenset({str(reply.status)}))
+        elif reply.status in {401, 403, 429}:  # the last in place of the first, after many of it
+            status = "401" if reply.status == 429 else str(reply.status)
+            shown = self._rows.setdefault((status,), frozenset({status}))
             self.asked += [Asked(name, reply.sent, reply.received, False, shown, process, None) for name in names]
         else:
             raise AssertionError(f"{names}: {reply.status} {reply.body!r}")
