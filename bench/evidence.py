@@ -89,16 +89,16 @@ async def keep_up(database: str) -> dict[str, float]:
     """Seconds from an entry's commit to its place in the tree, at a steady rate; and entries a second of a backlog."""
     rows = list(_entries(database, RATE * SECONDS))
     with psycopg.connect(database, autocommit=True) as connection:
-        base = _size(connection)
+        base = tree.size_of(connection)
         watching = asyncio.create_task(_watch(database, base + len(rows)))
         written = await asyncio.to_thread(_feed, database, rows, base)
         seen = await watching
         late = [next(at for at, size in seen if size >= upto) - at for at, upto in written]
         backlog = list(_entries(database, RATE * SECONDS))
-        base = _size(connection)
+        base = tree.size_of(connection)
         _write(connection, backlog)
         begun = time.perf_counter()
-        while _size(connection) < base + len(backlog):
+        while tree.size_of(connection) < base + len(backlog):
             await asyncio.sleep(0.01)
         took = time.perf_counter() - begun
     took_to_write = written[-1][0] - written[0][0]
@@ -156,11 +156,6 @@ async def _watch(database: str, upto: int) -> list[tuple[float, int]]:
             seen.append((time.perf_counter(), row[0]))
             await asyncio.sleep(0.01)
     return seen
-
-
-def _size(connection: psycopg.Connection[Any]) -> int:
-    [(size,)] = connection.execute("SELECT size FROM log_head").fetchall()
-    return int(size)
 
 
 # --- proofs ---------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ async def caught_up(database: str) -> dict[str, float]:
             while connection.execute("SELECT count(*) FROM log_queue").fetchone() != (0,):
                 await asyncio.sleep(0.05)
         waited = time.perf_counter() - begun
-        size = _number(connection, "SELECT size FROM log_head")
+        size = size_of(connection)
         if _number(connection, "SELECT count(*) FROM log_entries") != size:
             raise ValueError("the tree does not have every entry")
         entries, tree = connection.execute(STORED).fetchone() or (0, 0)
@@ -74,6 +74,11 @@ async def verified(database: str, state: Path, bundle: Path) -> dict[str, float]
         "verified_entries": plan.count,
         "bundle_bytes_per_entry": size / plan.count,
     }
+
+
+def size_of(connection: psycopg.Connection[tuple[int]]) -> int:
+    """How many entries have their places."""
+    return _number(connection, "SELECT size FROM log_head")
 
 
 def _number(connection: psycopg.Connection[tuple[int]], query: str) -> int:

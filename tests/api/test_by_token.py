@@ -8,12 +8,12 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from mythos_gate.audit.log import Committer
 from mythos_gate.authn import oidc
 from mythos_gate.decision.pdp import Pdp
 from mythos_gate.errors import Misconfigured
 from mythos_gate.terms import Role
 from tests import postgres
+from tests.api.test_failures import waited  # noqa: F401  a fixture
 from tests.api.test_resources import NEW, Rest
 from tests.issuer import AUDIENCE, Issuer
 from tests.service import Service, question
@@ -255,17 +255,10 @@ async def test_a_terminated_organization_has_no_administrator(service, holder):
     assert (await rest("GET", "people")).status_code == 401
 
 
-async def test_an_entry_waits_no_longer_than_its_callers_token_is_good(service, issuer, monkeypatch):
+async def test_an_entry_waits_no_longer_than_its_callers_token_is_good(service, issuer, waited):  # noqa: F811
     assert (await service.ask(question())).status_code == 200  # the seat is held
     expires = int(time.time()) - 27
-    waited = []
-    real = Committer.commit
-
-    async def commit(self, *arguments):
-        waited.append(arguments[0][0].until)
-        return await real(self, *arguments)
-
-    monkeypatch.setattr(Committer, "commit", commit)
+    waited.clear()
     rest = Rest(service, bearer(issuer.token(groups=["gateway"], iat=expires - 60, exp=expires)))
     assert (await ask(rest)).status_code == 200
     assert waited == [datetime.fromtimestamp(expires, UTC) + timedelta(seconds=30)]

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import psycopg
@@ -470,18 +470,24 @@ async def test_a_caller_whose_role_ends_in_between_is_403(service, between):
     assert (await service.ask(question(), Role.GATEWAY)).status_code == 403
 
 
-async def test_an_entry_waits_no_longer_than_its_callers_key_is_good(service, monkeypatch):
-    expires = service.now.replace(microsecond=0) + timedelta(seconds=3)
-    async with service.gate.registry.change("key_created", "test") as change:
-        key = await callers.create_key(change, "short-lived", [Role.GATEWAY], service=True, expires_at=expires)
-    waited = []
+@pytest.fixture
+def waited(monkeypatch):
+    """Until when each entry may wait that is given to the committer."""
+    found: list[datetime] = []
     real = Committer.commit
 
     async def commit(self, *arguments):
-        waited.append(arguments[0][0].until)
+        found.extend(entry.until for entry in arguments[0])
         return await real(self, *arguments)
 
     monkeypatch.setattr(Committer, "commit", commit)
+    return found
+
+
+async def test_an_entry_waits_no_longer_than_its_callers_key_is_good(service, waited):
+    expires = service.now.replace(microsecond=0) + timedelta(seconds=3)
+    async with service.gate.registry.change("key_created", "test") as change:
+        key = await callers.create_key(change, "short-lived", [Role.GATEWAY], service=True, expires_at=expires)
     assert (await service.ask(question(), Authorization=f"Bearer {key.text}")).status_code == 200
     assert waited == [expires]
 

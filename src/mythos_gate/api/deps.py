@@ -87,20 +87,17 @@ TheGate = Annotated[Gate, Depends(gate)]
 async def _admit(the_gate: Gate, presented: api_keys.Presented) -> None:
     lockout = the_gate.lockout
     if lockout.wants(presented.id):
-        async with the_gate.registry.engine.connect() as connection:
+        async with reading(the_gate.registry.engine) as connection:
             lockout.learn(await caller.hashes(connection, MOST_KEYS))
     lockout.admit(presented)
 
 
 async def authenticate(the_gate: Gate, presented: Credential) -> Caller:
     """Who presented it; `NotDecided` if that cannot be looked up, `LockedOut` if it need not be."""
-    try:
-        if isinstance(presented, api_keys.Presented):
-            await _admit(the_gate, presented)
-        async with the_gate.registry.engine.connect() as connection:
-            return await caller.authenticate(connection, presented)
-    except (SQLAlchemyError, OSError) as error:
-        raise NotDecided("the records cannot be read") from error
+    if isinstance(presented, api_keys.Presented):
+        await _admit(the_gate, presented)
+    async with reading(the_gate.registry.engine) as connection:
+        return await caller.authenticate(connection, presented)
 
 
 def read_only(the_gate: Gate) -> AbstractAsyncContextManager[AsyncConnection]:

@@ -230,12 +230,9 @@ async def vouched(
 
     It is looked for among as many. `BadNote` if a line of theirs does not hold.
     """
-    kept = log_checkpoints.c
-    heads = select(kept.size, kept.note).order_by(kept.size.desc() if size is None else kept.size).limit(looked)
-    columns = (heads if size is None else heads.where(kept.size >= size)).subquery().c
+    columns = _heads(looked, size).c
     cosigned = sum((cast(_has(columns.note, each), Integer) for each in witnesses), start=literal(0))
-    query = select(columns.note).where(cosigned >= quorum)
-    query = query.order_by(columns.size.desc() if size is None else columns.size).limit(1)
+    query = select(columns.note).where(cosigned >= quorum).order_by(_nearest(columns.size, size)).limit(1)
     signed = (await connection.execute(query)).scalar_one_or_none()
     if signed is None:
         return None
@@ -245,7 +242,7 @@ async def vouched(
 
 async def _last(connection: AsyncConnection, of: Witness) -> tuple[int | None, datetime | None]:
     """The newest head that the witness cosigned, of the newest LOOKED, and when; nothing if its line does not hold."""
-    columns = _recent()
+    columns = _heads(LOOKED)
     query = select(columns).where(_has(columns.c.note, of)).order_by(columns.c.size.desc()).limit(1)
     row = (await connection.execute(query)).one_or_none()
     if row is None:
@@ -265,9 +262,16 @@ async def _is_behind(connection: AsyncConnection, size: int | None) -> bool:
     return bool((await connection.execute(query)).scalar_one_or_none())
 
 
-def _recent() -> Subquery:
+def _heads(looked: int, size: int | None = None) -> Subquery:
+    """So many heads: the newest, or the first of at least this size."""
     columns = log_checkpoints.c
-    return select(columns.size, columns.note).order_by(columns.size.desc()).limit(LOOKED).subquery()
+    query = select(columns.size, columns.note).order_by(_nearest(columns.size, size)).limit(looked)
+    return (query if size is None else query.where(columns.size >= size)).subquery()
+
+
+def _nearest(sizes: ColumnElement[int], size: int | None) -> ColumnElement[int]:
+    """The order in which the head that is wanted comes first."""
+    return sizes.desc() if size is None else sizes.asc()
 
 
 def _has(column: ColumnElement[bytes], of: Witness) -> ColumnElement[bool]:
