@@ -209,14 +209,15 @@ async def read_entry_proof(entry: UUID, gate: TheGate, caller: MayReadLog, size:
 
 async def _proof(gate: Gate, connection: AsyncConnection, entry: UUID, size: int | None) -> Response:
     """Against a head that witnesses have cosigned, if there is one that covers the entry."""
-    index = await tree.place(connection, entry)
-    found = await cosigning.published(connection, gate.vouching.witnesses, gate.vouching.quorum, size)
-    if found is not None and index is not None and index >= found[0].size:
-        found = await tree.published(connection)
-    if index is None or found is None or index >= found[0].size:
+    head = await cosigning.published(connection, gate.vouching.witnesses, gate.vouching.quorum, size)
+    found = head and await tree.inclusion(connection, entry, head[0].size)
+    if not found:
+        head = await tree.published(connection)
+        found = head and await tree.inclusion(connection, entry, head[0].size)
+    if not head or not found:
         raise NotFound("no signed head covers this entry yet: ask again in a second, or for its receipt")
-    hashes = await tree.proof(connection, merkle.inclusion_nodes(index, found[0].size))
-    return Response(tlogproof.Proof(index, tuple(hashes), found[1]).format(), media_type=TEXT)
+    index, hashes = found
+    return Response(tlogproof.Proof(index, tuple(hashes), head[1]).format(), media_type=TEXT)
 
 
 @router.get("/log/consistency")
