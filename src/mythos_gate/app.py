@@ -57,7 +57,6 @@ from mythos_gate.api import (
     tokens,
 )
 from mythos_gate.api.deps import Gate
-from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.authn import bearer, issuers
 from mythos_gate.authn.issuers import Issuer
 from mythos_gate.authn.permissions import Permissions
@@ -180,7 +179,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
-    committer = committer_of(settings, urls[DbRole.SERVICE], known)
+    committer = sequencing.committer(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
@@ -226,16 +225,6 @@ def _engines(
     for engine in (registry, claims, reader):
         stack.push_async_callback(engine.dispose)
     return registry, claims, reader
-
-
-def committer_of(settings: Settings, url: str, known: Known) -> Committer:
-    """For a process that writes entries of its own."""
-    return Committer(
-        connect=lambda: db.connect(url, DbRole.SERVICE),
-        origin=settings.origin,
-        high_water=HighWater(db.state(settings) / "writers"),
-        known=known,
-    )
 
 
 def trusted_by(settings: Settings) -> Sequence[Issuer]:

@@ -80,17 +80,22 @@ async def _beside(settings: Settings, leads: Callable[[], bool], stack: AsyncExi
     client = await stack.enter_async_context(exchange.client())
     if not chosen.witnesses:
         return [Anchoring(engine, client, chosen, None, leads).run()]
-    committer = Committer(
-        connect=lambda: db.connect(urls[DbRole.SERVICE], DbRole.SERVICE),
-        origin=settings.origin,
-        high_water=HighWater(db.state(settings) / "writers"),
-        known=Known(),
-    )
-    stack.push_async_callback(committer.close)
+    writing = committer(settings, urls[DbRole.SERVICE], Known())
+    stack.push_async_callback(writing.close)
     return [
         Cosigning(engine, client, chosen.witnesses, leads).run(),
-        Anchoring(engine, client, chosen, committer.note, leads).run(),
+        Anchoring(engine, client, chosen, writing.note, leads).run(),
     ]
+
+
+def committer(settings: Settings, url: str, known: Known) -> Committer:
+    """For a process that writes entries of its own, with the service's login."""
+    return Committer(
+        connect=lambda: db.connect(url, DbRole.SERVICE),
+        origin=settings.origin,
+        high_water=HighWater(db.state(settings) / "writers"),
+        known=known,
+    )
 
 
 # --- keys -----------------------------------------------------------------------------------------------------
