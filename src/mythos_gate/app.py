@@ -57,7 +57,7 @@ from mythos_gate.api import (
     tokens,
 )
 from mythos_gate.api.deps import Gate
-from mythos_gate.authn import bearer, issuers
+from mythos_gate.authn import act, bearer, issuers
 from mythos_gate.authn.issuers import Issuer
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
@@ -187,6 +187,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     key = digest_key(settings)
     pip = Pip(known, Library(), clock.wall, settings.cache)
     pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, key, settings.deadline)
+    read, chain = await _readers(trusted, key, stack)
     gate = Gate(
         settings=settings,
         pdp=pdp,
@@ -200,7 +201,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         metadata=described,
         receipts=sequencing.receipt_signer(settings),
         vouching=vouching,
-        bearer=await _bearer(trusted, key, stack),
+        bearer=read,
+        chain=chain,
         slots=idempotency.Slots(key),
     )
     stack.push_async_callback(gate.close)
@@ -232,13 +234,14 @@ def trusted_by(settings: Settings) -> Sequence[Issuer]:
     return () if settings.issuers is None else issuers.read(settings.issuers)
 
 
-async def _bearer(trusted: Sequence[Issuer], key: bytes, stack: AsyncExitStack) -> bearer.Read:
+async def _readers(trusted: Sequence[Issuer], key: bytes, stack: AsyncExitStack) -> tuple[bearer.Read, act.Read]:
+    """What reads who calls, and for whom an agent acts."""
     if not trusted:
-        return bearer.key_alone
+        return bearer.key_alone, act.nobody
     # Whose callers have keys alone need not wait for the library at each start.
     oidc = importlib.import_module("mythos_gate.authn.oidc")
     reader = await oidc.reader(trusted, key, stack)
-    return bearer.either(reader.read)
+    return bearer.either(reader.read), reader.chain
 
 
 @cache

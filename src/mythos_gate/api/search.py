@@ -23,6 +23,7 @@ from mythos_gate.api.deps import Gate, TheGate
 from mythos_gate.api.front import Reply
 from mythos_gate.api.text import Text
 from mythos_gate.decision.search import Kind, Search
+from mythos_gate.errors import Invalid
 from mythos_gate.terms import Permission
 
 router = APIRouter(prefix="/access/v1/search", tags=["decision"])
@@ -127,6 +128,8 @@ async def _found(request: Request, gate: Gate, kind: Kind, shape: type[Shape]) -
     sent = await body.parsed(request)
     asked = body.shaped(shape, sent)
     entities = _entities(kind, sent)
+    if asked.context is not None and asked.context.actor_token is not None:
+        raise Invalid("context.actor_token: a search asks about all: leave it out")
     question = {"kind": kind, **entities}
     page = asked.page or Page()
     after, limit = "", page.limit
