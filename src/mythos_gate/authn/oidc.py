@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -232,6 +233,11 @@ class Reader:
         return issuer, sent.claims
 
 
+@lru_cache(256)  # all tokens of one key have the same
+def _header(part: str) -> Any:
+    return orjson.loads(urlsafe_b64decode(part.encode("ascii")))
+
+
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """A JWS in compact form (RFC 7515 7.1), taken apart. `Unusable`."""
@@ -249,8 +255,8 @@ class _Sent:
         if len(parts) != 3:
             raise Unusable("it is no signed token")
         try:
-            header, claims, signature = (urlsafe_b64decode(part.encode("ascii")) for part in parts)
-            made = cls(orjson.loads(header), orjson.loads(claims), text.rpartition(".")[0].encode("ascii"), signature)
+            claims, signature = (urlsafe_b64decode(part.encode("ascii")) for part in parts[1:])
+            made = cls(_header(parts[0]), orjson.loads(claims), text.rpartition(".")[0].encode("ascii"), signature)
         except ValueError:
             raise Unusable("it cannot be read") from None
         if not isinstance(made.header, dict) or not isinstance(made.claims, dict):
