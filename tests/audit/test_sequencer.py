@@ -52,8 +52,8 @@ class Log:
         n, prev = self.writers.get(writer, (0, None))
         now = datetime.now(UTC)
         identifier = uuid7(now, secrets.token_bytes(10))
-        members = {"v": 1, "id": identifier, "n": n + 1, "writer": writer, "prev": prev and prev.hex()}
-        body = entry.canonical(members)
+        columns = {"id": identifier, "at": entry.timestamp(now), "type": "test", "writer": writer, "n": n + 1}
+        body = entry.canonical(columns | {"v": 1, "prev": prev and prev.hex()})
         self.writers[writer] = (n + 1, leaf_hash(body))
         return identifier, now, "test", writer, n + 1, leaf_hash(body), body
 
@@ -302,7 +302,7 @@ async def test_an_id_is_in_the_tree_once(log, tmp_path, key, caplog):
         uuid7(datetime.now(UTC), bytes(10)),
         [datetime.now(UTC) + timedelta(seconds=n) for n in (1, 2, 3)],
     )
-    bodies = [entry.canonical({"id": identifier, "n": n}) for n in (1, 2, 3)]
+    bodies = [saying(at=entry.timestamp(moment), id=identifier, n=n) for n, moment in enumerate(moments, 1)]
     async with sequencing(log, tmp_path, key) as made:
         for n in (0, 1):
             log.insert(identifier, moments[n], bodies[n], n + 1, role=DbRole.SERVICE.value)
@@ -321,35 +321,60 @@ async def test_an_id_is_in_the_tree_once(log, tmp_path, key, caplog):
 IDENTIFIER = "01234567-89ab-7def-8123-0123456789ab"
 
 
+MOMENT = datetime.now(UTC)
+
+
+def saying(**members):
+    columns = {
+        "at": entry.timestamp(MOMENT),
+        "id": IDENTIFIER,
+        "n": 1,
+        "type": "test",
+        "writer": "pdp-fedcba9876543210",
+    }
+    return entry.canonical(columns | members)
+
+
+WHOLE = saying()
+
+
+def further(text):
+    """A body with more in it, whatever that is."""
+    return WHOLE[:-1] + text + b"}"
+
+
 @pytest.mark.parametrize(
     ("body", "is_taken"),
     [
-        (b'{"id":"%s"}', True),
-        (rb'{"id":"%s","x":"\\\\u0000"}', True),  # a backslash and more, no NUL
-        (b'{"id":"%s",\n"x":1}', False),
-        (b'{"id":"%s","x":"\xff"}', False),
-        (rb'{"id":"%s","x":"\u0000"}', False),
-        (rb'{"id":"%s","x":"\\\\\u0000"}', False),
-        (rb'{"id":"%s","x":"\ud800"}', False),
-        (b'["%s"]', False),
-        (b'{"id":"x%s"}', False),
-        (b'{"id":"%s"', False),
-        (b'{"ix":"%s"}', False),
-        (b'{"id":"%s", "x":1}', False),
-        (b'{"id":"%s","x":1e-20000}', False),
-        (b'{"id":"%s","x":' + b"[" * 300 + b"]" * 300 + b"}", False),
-        (b'{"id":"%s","x":' + b"[" * 2_000 + b"]" * 2_000 + b"}", False),
+        (WHOLE, True),
+        (further(rb',"x":"\\\\u0000"'), True),  # a backslash and more, no NUL
+        (further(b',\n"x":1'), False),
+        (further(b',"x":"\xff"'), False),
+        (further(rb',"x":"\u0000"'), False),
+        (further(rb',"x":"\\\\\u0000"'), False),
+        (further(rb',"x":"\ud800"'), False),
+        (b"[" + WHOLE + b"]", False),
+        (WHOLE[:-1], False),
+        (further(b', "x":1'), False),
+        (further(b',"x":1e-20000'), False),
+        (further(b',"x":' + b"[" * 300 + b"]" * 300), False),
+        (further(b',"x":' + b"[" * 2_000 + b"]" * 2_000), False),
+        (WHOLE.replace(b'"n":1', b'"n":true'), False),
+        (WHOLE.replace(b'"id"', b'"ix"'), False),
+        *((saying(**{name: value}), False) for name, value in {
+            "id": "x" + IDENTIFIER, "n": 2, "type": "policy_activated", "writer": "registry", "at": "2999-01-01T00:00:00.000000Z",
+        }.items()),
     ],
-)
+)  # fmt: skip
 async def test_what_lists_and_exports_could_not_show_stays_out_and_in_sight(
     log, service_reader, tmp_path, key, body, is_taken, caplog
 ):
-    log.insert(IDENTIFIER, datetime.now(UTC), body % IDENTIFIER.encode(), role=DbRole.SERVICE.value)
+    log.insert(IDENTIFIER, MOMENT, body, role=DbRole.SERVICE.value)
     log.add(1)
     async with sequencing(log, tmp_path, key) as made:
         assert await made.step() == 1 + is_taken
     assert await service_reader() == 1 + is_taken
-    why = "the entry is none that could be read back"
+    why = "the entry cannot be read back, or is not what its columns say"
     assert [refused for (refused,) in log.sql("SELECT refused FROM log_queue")] == [why] * (not is_taken)
     assert (why in caplog.text) == (not is_taken)
 
