@@ -191,6 +191,8 @@ class Service:
         )
         prev: str | None = None
         with psycopg.connect(self.database) as owner:
+            for month in {at.date().replace(day=1) for at in times}:
+                owner.execute("SELECT make_log_partitions(%s, 1)", [month])
             for n, (at, kind) in enumerate(zip(times, kinds, strict=False), 1):
                 members = {"id": uuid7(at, secrets.token_bytes(10)), "at": timestamp(at), "n": n, "prev": prev}
                 body = canonical(common | kind | members | {"salt": secrets.token_hex(16)})

@@ -47,6 +47,8 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON log_prunes FOR EACH STATEMENT EXEC
 ALTER TABLE log_prunes ENABLE ALWAYS TRIGGER append_only;
 ALTER TABLE log_prunes ENABLE ALWAYS TRIGGER no_truncate;
 GRANT SELECT (type, writer, n) ON log_entries TO mythos_gate_sequencer;
+-- For what a clock that is a little behind writes in the first moments of the month in which the log begins.
+SELECT make_log_partitions((current_date - interval '1 month')::date, 1);
 """
 BACK = """
 REVOKE SELECT (type, writer, n) ON log_entries FROM mythos_gate_sequencer;

@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ from mythos_gate.api import (
     tokens,
 )
 from mythos_gate.api.deps import Gate
+from mythos_gate.audit import tree
+from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn import act, bearer, issuers
 from mythos_gate.authn.issuers import Issuer
 from mythos_gate.authn.permissions import Permissions
@@ -84,6 +86,7 @@ HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": eva
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
 PRUNE_EVERY = 600.0  # seconds
+BEHIND = timedelta(minutes=1)  # that an entry may wait for its place in the tree
 YOUNG = 20_000  # objects that a search for cycles waits for: some hundred requests
 OLDEST = 2  # generation
 
@@ -255,6 +258,16 @@ async def _tell(gate: Gate) -> None:
         await asyncio.sleep(refusals.EVERY)
         with suppress(NotRecorded):  # the process's log says why
             await gate.refusals.flush(gate.log)
+        await _watch(gate)
+
+
+async def _watch(gate: Gate) -> None:
+    """Say so if nobody takes entries into the tree: who leads the sequencers may be halted, and hold on to the lead."""
+    with suppress(SQLAlchemyError, OSError):
+        async with gate.reader.connect() as connection:
+            waiting = (await tree.state(connection)).oldest
+        if waiting is not None and gate.now - waiting > BEHIND:
+            logger.error("entries wait for a sequencer since %s: is one running, and not halted?", timestamp(waiting))
 
 
 async def _told(gate: Gate, telling: asyncio.Task[None]) -> None:

@@ -120,6 +120,11 @@ def receipt_signer(settings: Settings) -> SignerKey | None:
     return keys.read(path, f"{settings.origin}/receipt") if path.is_file() else None
 
 
+def verifiers(settings: Settings) -> list[str]:
+    """The public halves of all keys whose files are here."""
+    return [key.verifier.text for key in (*_signers(settings).values(), receipt_signer(settings)) if key is not None]
+
+
 def make_keys(settings: Settings) -> None:
     """The log's first key and that of receipts, unless they are there."""
     if not _signers(settings):
@@ -146,7 +151,7 @@ def file_of(settings: Settings, verifier: str) -> Path:
 
 def announce(settings: Settings, actor: str) -> Callable[[Registry], Awaitable[None]]:
     """Work that names every key in the log that it does not name yet."""
-    there = [key.verifier.text for key in (*_signers(settings).values(), receipt_signer(settings)) if key is not None]
+    there = verifiers(settings)
 
     async def work(registry: Registry) -> None:
         async with registry.engine.connect() as connection:

@@ -20,7 +20,6 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExc
 
 def aged(service):
     """Entries of long ago, as bodies by id."""
-    service.sql("SELECT make_log_partitions('2010-01-01', 3)")
     return service.write([datetime(2010, month, 1, 1, tzinfo=UTC) for month in (1, 2, 3)])
 
 

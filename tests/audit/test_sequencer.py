@@ -57,12 +57,12 @@ class Log:
         self.writers[writer] = (n + 1, leaf_hash(body))
         return identifier, now, "test", writer, n + 1, leaf_hash(body), body
 
-    def insert(self, identifier, at, body, n=1, writer="pdp-fedcba9876543210", role=None):
+    def insert(self, identifier, at, body, n=1, writer="pdp-fedcba9876543210", role=None, kind="test"):
         """As whoever has the login of a role, and nothing of the gate."""
         with psycopg.connect(self.database, autocommit=True) as login:
             if role is not None:
                 login.execute(f"SET ROLE {role}")
-            row = (identifier, at, "test", writer, n, leaf_hash(body), body)
+            row = (identifier, at, kind, writer, n, leaf_hash(body), body)
             login.execute(
                 "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)", row
             )
@@ -215,6 +215,17 @@ async def test_two_that_both_believe_to_lead_lose_and_double_nothing(log, tmp_pa
             await first.step()
         await second.close()
     log.verify()
+
+
+async def test_a_head_that_somebody_moved_is_not_moved_on(log, tmp_path, key):
+    async with sequencing(log, tmp_path, key) as made:
+        log.add(3)
+        await made.step()
+        unguarded(log, "UPDATE log_head SET root = sha256('x')")
+        log.add(1)
+        with pytest.raises(Overtaken):
+            await made.step()
+    assert log.sql("SELECT count(*) FROM log_leaves") == [(3,)]
 
 
 async def test_a_failure_before_the_commit_takes_back_all_of_it(log, tmp_path, key, monkeypatch):
