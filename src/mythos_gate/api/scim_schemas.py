@@ -1,0 +1,168 @@
+"""What the SCIM service offers: its users, groups and settings, as it publishes them (RFC 7643)."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+from scim2_models import (
+    URN,
+    AnyExtension,
+    AuthenticationScheme,
+    Bulk,
+    CaseExact,
+    ChangePassword,
+    ComplexAttribute,
+    ETag,
+    Extension,
+    Filter,
+    Mutability,
+    Patch,
+    Reference,
+    Required,
+    Resource,
+    ResourceType,
+    ScimPolicy,
+    ScimProvider,
+    ServiceProviderConfig,
+    Sort,
+    Uniqueness,
+)
+
+from mythos_gate.registry.columns import COUNTRIES
+from mythos_gate.registry.provisioning import OWN
+from mythos_gate.terms import Employment
+
+MOST_RESULTS = 200
+
+
+class Name(ComplexAttribute):
+    """The parts of somebody's name."""
+
+    formatted: str | None = None
+    family_name: str | None = None
+    given_name: str | None = None
+
+
+class Email(ComplexAttribute):
+    """An address; the registry keeps the primary one, else that at work, else the first."""
+
+    value: str | None = None
+    type: str | None = Field(None, examples=["work", "home", "other"])
+    primary: bool | None = None
+
+
+class GroupMembership(ComplexAttribute):
+    """A group that somebody is in."""
+
+    value: Annotated[str | None, Mutability.read_only, CaseExact.true] = None
+    ref: Annotated[Reference["Group"] | None, Mutability.read_only] = Field(
+        None, serialization_alias="$ref", validation_alias="$ref"
+    )
+    display: Annotated[str | None, Mutability.read_only] = None
+
+
+class User(Resource[AnyExtension]):
+    """A person of the organization: of the attributes of RFC 7643 4.1 those that the gate has a use for."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:User")
+
+    user_name: Annotated[str | None, Required.true, Uniqueness.server] = None
+    name: Name | None = None
+    display_name: str | None = None
+    active: bool | None = None
+    emails: list[Email] | None = None
+    groups: Annotated[list[GroupMembership] | None, Mutability.read_only] = None
+
+
+class Manager(ComplexAttribute):
+    """Who somebody reports to; Entra sends the id alone."""
+
+    value: Annotated[str | None, CaseExact.true] = None
+    ref: Reference["User"] | None = Field(  # type: ignore[type-arg]
+        None, serialization_alias="$ref", validation_alias="$ref"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, value: Any) -> Any:
+        match value:
+            case str():
+                return {"value": value}
+            case [dict() as only]:
+                return only
+            case _:
+                return value
+
+
+class EnterpriseUser(Extension):
+    """RFC 7643 4.3. Kept for the provider; nothing depends on it."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User")
+
+    employee_number: str | None = None
+    cost_center: str | None = None
+    organization: str | None = None
+    division: str | None = None
+    department: str | None = None
+    manager: Manager | None = None
+
+
+class GateUser(Extension):
+    """What export control needs to know besides: how somebody is employed, and where they work."""
+
+    __schema__ = URN(OWN)
+
+    employment: str | None = Field(None, examples=[Employment.EMPLOYEE.value, Employment.CONTRACTOR.value])
+    work_country: str | None = Field(None, examples=sorted(COUNTRIES))
+
+
+class Member(ComplexAttribute):
+    """A user who is in a group."""
+
+    value: Annotated[str | None, Mutability.immutable, CaseExact.true] = None
+    ref: Annotated[Reference["User"] | None, Mutability.immutable] = Field(  # type: ignore[type-arg]
+        None, serialization_alias="$ref", validation_alias="$ref"
+    )
+    type: Annotated[str | None, Mutability.immutable] = Field(None, examples=["User"])
+
+
+class Group(Resource[Any]):
+    """Who is in it, and nothing else: it gives nobody anything."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:Group")
+
+    display_name: Annotated[str | None, Required.true] = None
+    members: list[Member] | None = None
+
+
+CONFIG = ServiceProviderConfig(
+    documentation_uri=None,
+    patch=Patch(supported=True),
+    bulk=Bulk(supported=False, max_operations=0, max_payload_size=0),
+    filter=Filter(supported=True, max_results=MOST_RESULTS),
+    change_password=ChangePassword(supported=False),
+    sort=Sort(supported=False),
+    etag=ETag(supported=True),
+    authentication_schemes=[
+        AuthenticationScheme(
+            type=AuthenticationScheme.Type.oauthbearertoken,
+            name="Bearer token",
+            description="an API key with the role scim, or an issuer's token: of one organization",
+            primary=True,
+        )
+    ],
+)
+# What Entra departs from RFC 7644 in: further attributes, values of a removal, filters that match nothing yet.
+TOLERANT = ScimPolicy(
+    unknown=ScimPolicy.Unknown.ignore,
+    remove_value_as_filter=ScimPolicy.RemoveValue.apply,
+    unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
+)
+PROVIDER = ScimProvider(
+    models=[User, EnterpriseUser, GateUser, Group],
+    resource_types=[
+        ResourceType.from_resource(User[EnterpriseUser | GateUser]),
+        ResourceType.from_resource(Group),
+    ],
+    config=CONFIG,
+    policy=TOLERANT,
+)
