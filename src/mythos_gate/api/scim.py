@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayProvision, TheGate, read_only
 from mythos_gate.api.idempotency import Once
-from mythos_gate.api.scim_schemas import PROVIDER
+from mythos_gate.api.scim_schemas import DESCRIBED, PROVIDER
 from mythos_gate.api.text import is_text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Invalid
@@ -50,8 +50,14 @@ class Service(ScimService):
     ) -> ScimResponse:
         return self.replacement_response(base_url, resource, response_parameters)
 
+    def schemas(self, location: str, query: Mapping[str, str]) -> ScimResponse:
+        return DESCRIBING.schemas(location, query)
 
-SERVICE = Service(PROVIDER)
+    def schema(self, location: str, schema_id: str, query: Mapping[str, str]) -> ScimResponse:
+        return DESCRIBING.schema(location, schema_id, query)
+
+
+SERVICE, DESCRIBING = Service(PROVIDER), ScimService(DESCRIBED)
 
 # --- where users and groups are ---------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 from scim2_models import (
     URN,
+    Address,
     AnyExtension,
     AuthenticationScheme,
     Bulk,
@@ -13,13 +14,17 @@ from scim2_models import (
     ComplexAttribute,
     ETag,
     Extension,
+    External,
     Filter,
     Mutability,
     Patch,
+    PhoneNumber,
+    Photo,
     Reference,
     Required,
     Resource,
     ResourceType,
+    Returned,
     ScimPolicy,
     ScimProvider,
     ServiceProviderConfig,
@@ -60,8 +65,8 @@ class GroupMembership(ComplexAttribute):
     display: Annotated[str | None, Mutability.read_only] = None
 
 
-class User(Resource[AnyExtension]):
-    """A person of the organization: of the attributes of RFC 7643 4.1 those that the gate has a use for."""
+class AcceptedUser(Resource[AnyExtension]):
+    """Of the attributes of RFC 7643 4.1 those that the gate has a use for."""
 
     __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:User")
 
@@ -115,7 +120,7 @@ class GateUser(Extension):
     work_country: str | None = Field(None, examples=sorted(COUNTRIES))
 
 
-class Member(ComplexAttribute):
+class AcceptedMember(ComplexAttribute):
     """A user who is in a group."""
 
     value: Annotated[str | None, Mutability.immutable, CaseExact.true] = None
@@ -125,13 +130,13 @@ class Member(ComplexAttribute):
     type: Annotated[str | None, Mutability.immutable] = Field(None, examples=["User"])
 
 
-class Group(Resource[Any]):
+class AcceptedGroup(Resource[Any]):
     """Who is in it, and nothing else: it gives nobody anything."""
 
     __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:Group")
 
     display_name: Annotated[str | None, Required.true] = None
-    members: list[Member] | None = None
+    members: list[AcceptedMember] | None = None
 
 
 CONFIG = ServiceProviderConfig(
@@ -157,12 +162,40 @@ TOLERANT = ScimPolicy(
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
     unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
 )
-PROVIDER = ScimProvider(
-    models=[User, EnterpriseUser, GateUser, Group],
-    resource_types=[
-        ResourceType.from_resource(User[EnterpriseUser | GateUser]),
-        ResourceType.from_resource(Group),
-    ],
-    config=CONFIG,
-    policy=TOLERANT,
-)
+TYPES = [
+    ResourceType.from_resource(AcceptedUser[EnterpriseUser | GateUser]),
+    ResourceType.from_resource(AcceptedGroup),
+]
+PROVIDER = ScimProvider([AcceptedUser, EnterpriseUser, GateUser, AcceptedGroup], TYPES, CONFIG, TOLERANT)
+
+# --- as they are published --------------------------------------------------------------------------------------
+
+# With what the gate takes no notice of, which some clients do not start without. To accept it as read-only would not
+# do: a PATCH of it would be refused, and with it what else it says.
+
+
+class User(AcceptedUser[AnyExtension]):
+    """A person of the organization."""
+
+    title: Annotated[str | None, Mutability.read_only] = None
+    preferred_language: Annotated[str | None, Mutability.read_only] = None
+    profile_url: Annotated[Reference[External] | None, Mutability.read_only] = None
+    password: Annotated[str | None, Mutability.read_only, Returned.never] = None
+    phone_numbers: Annotated[list[PhoneNumber] | None, Mutability.read_only] = None
+    photos: Annotated[list[Photo] | None, Mutability.read_only] = None
+    addresses: Annotated[list[Address] | None, Mutability.read_only] = None
+
+
+class Member(AcceptedMember):
+    """A user who is in a group."""
+
+    display: Annotated[str | None, Mutability.read_only] = None
+
+
+class Group(AcceptedGroup):
+    """Who is in it, and nothing else: it gives nobody anything."""
+
+    members: list[Member] | None = None  # type: ignore[assignment]
+
+
+DESCRIBED = ScimProvider([User, EnterpriseUser, GateUser, Group], TYPES, CONFIG)
