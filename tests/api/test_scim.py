@@ -357,6 +357,7 @@ async def test_lists_are_paged_and_asked_for_by_name(scim):
     assert [each for page in pages for each in page] == [each["id"] for each in whole["Resources"]]
     assert await scim.found('filter=externalId eq "x-1" and userName eq "U-1"') == [made[1]]
     assert await scim.found('filter=externalId eq "x-1" and userName eq "u-2"') == []
+    assert await scim.found('aadOptscim062020&filter=externalId eq "x-1"') == [made[1]]
     shown = (await scim("GET", f"Users/{made[0]}?attributes=userName")).json()
     assert shown.keys() == {"schemas", "id", "userName"}
     body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": 'userName eq "u-2"'}
