@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from mythos_gate.terms import Role
+from tests.api.test_bad_input import spoiled
 from tests.api.test_erasure import aged, erased
 from tests.api.test_resources import Rest
 from tests.service import question
@@ -311,6 +312,18 @@ async def test_what_cannot_be_is_refused_in_the_form_of_scim_and_changes_nothing
     answer = await scim("PATCH", f"Users/{identifier}", body)
     assert (answer.status_code, answer.json().get("scimType")) == (status, kind), answer.text
     assert (await scim("GET", f"Users/{identifier}")).json() == before
+    assert len(await service.entries()) == entries
+
+
+@pytest.mark.parametrize("path", ["Users", "Users/{}", "Users/.search"])
+async def test_what_is_no_acceptable_body_is_told_and_changes_nothing(service, scim, path):
+    identifier = await scim.made()
+    entries = len(await service.entries())
+    for method in ("PUT", "PATCH") if "{" in path else ("POST",):
+        for named, content in spoiled(USER).items():
+            url, headers = f"/scim/v2/{path.format(identifier)}", scim.headers | {"Content-Type": MEDIA}
+            answer = await service.client.request(method, url, content=content, headers=headers)
+            assert (answer.status_code, answer.json()["schemas"]) == (400, [ERROR]), (method, named, answer.text)
     assert len(await service.entries()) == entries
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from scim2_models import (
     InvalidFilterException,
     Resource,
@@ -39,7 +40,7 @@ from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.provisioning import Entry, Page
 
 PREFIX = "/scim/v2"
-router = APIRouter(prefix=PREFIX, tags=["scim"], route_class=Once)
+router = APIRouter(prefix=PREFIX, tags=["scim"])
 
 
 class Service(ScimService):
@@ -265,6 +266,7 @@ def _add(method: str, path: str, parameters: Sequence[Mapping[str, Any]] = (), s
         responses={} if status == 204 else {status: {"content": OBJECT}},
         operation_id=f"scim_{method.lower()}{re.sub('[^A-Za-z]+', '_', path).lower()}".strip("_"),
         openapi_extra=extra,
+        route_class_override=APIRoute if reads else Once,
     )
 
 
