@@ -333,6 +333,7 @@ async def test_errors_have_one_form_wherever_they_come_from(service, scim):
         await service.client.get("/scim/v2/Users"),
         await service.client.get("/scim/v2/Users", headers=service.authorization(Role.COMPLIANCE)),
         await scim("GET", "Nothing"),
+        await scim("PUT", "Groups/%0A", {"schemas": [GROUP], "displayName": "x"}),
         await scim("GET", "Users?colour=red"),
         await scim("GET", "Users?filter=userName sw %22z%22"),
         await scim("GET", "Users?filter=displayName eq %22z%22"),
@@ -342,7 +343,7 @@ async def test_errors_have_one_form_wherever_they_come_from(service, scim):
         await service.client.post("/scim/v2/Users", content=b"{}", headers=scim.headers | {"Content-Type": "text/csv"}),
         await service.client.post("/scim/v2/Users", content=b" " * 70_000, headers=scim.headers),
     ]
-    assert [answer.status_code for answer in answers] == [401, 403, 404, 400, 400, 400, 405, 400, 400, 415, 413]
+    assert [answer.status_code for answer in answers] == [401, 403, 404, 404, 400, 400, 400, 405, 400, 400, 415, 413]
     for answer in answers:
         assert answer.headers["content-type"] == MEDIA
         assert answer.json()["schemas"] == [ERROR]

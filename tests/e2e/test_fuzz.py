@@ -29,7 +29,7 @@ def test_whatever_is_sent_is_answered_as_documented(state, tmp_path, role):  # n
     seconds = SECONDS // 2 if role == "scim" else SECONDS
     with demo(state, 8441) as (printed, url):
         (own,) = re.findall(r"export KEY=(\S+)", printed)
-        used = own if role == "compliance" else key(state, "fuzz", role, "--organization", "northwind-grid")
+        used = own if role == "compliance" else key(state, f"fuzz {role}", role, "--organization", "northwind-grid")
         # A key that revokes itself would end the run.
         command = [
             str(Path(sys.executable).with_name("st")), "run", f"{url}/openapi.json", "-H", f"Authorization: Bearer {used}",

@@ -218,7 +218,7 @@ async def _served(request: Request, gate: Gate, caller: Caller, *, writes: bool)
     asked = ScimRequest(
         method=request.method,
         base_url=f"{str(gate.settings.public_url or request.base_url).rstrip('/')}{PREFIX}",
-        path=request.url.path.removeprefix(PREFIX),
+        path=request.scope["path"].removeprefix(PREFIX),  # of a URL, line feeds would be dropped
         query=request.query_params,
         headers=request.headers,
         body=await _body(request),
