@@ -32,7 +32,7 @@ from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Role
 
 POLICIES = root() / "policies"
-CONFINED = {Role.ORG_ADMIN, Role.OFFICER}  # to one organization or authority, which has to be on record
+CONFINED = {Role.ORG_ADMIN, Role.SCIM, Role.OFFICER}  # to one organization or authority, which has to be on record
 DIGEST_KEY = "0123456789abcdef0123456789abcdef"
 
 PROGRAMME = {

@@ -271,7 +271,7 @@ APART = {"assessment_proposals", "nationality_records", "nationality_commitments
 @pytest.mark.parametrize(
     ("role", "right", "expected"),
     [
-        ("mythos_gate_compliance", "DELETE", LISTS | APART | {"idempotency_keys"}),
+        ("mythos_gate_compliance", "DELETE", LISTS | APART | {"idempotency_keys", "scim_groups", "scim_members"}),
         ("mythos_gate_compliance", "TRUNCATE", set()),
         ("mythos_gate_service", "UPDATE, DELETE, TRUNCATE", set()),
         ("mythos_gate_service", "INSERT", {"log_entries"}),

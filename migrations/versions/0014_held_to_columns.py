@@ -6,7 +6,7 @@ The row's policy looks at the column `writer` alone: a body that says something 
 from alembic import op
 
 revision = "0014"
-down_revision = "0010"
+down_revision = "0012"
 
 BUMP = """
 CREATE OR REPLACE FUNCTION bump_revision(entry_id uuid, entry_type text, parts text[]) RETURNS bigint

@@ -49,6 +49,7 @@ from mythos_gate.api import (
     proposals,
     refusals,
     resources,
+    scim,
     screenings,
     search,
     standing,
@@ -76,7 +77,7 @@ from mythos_gate.settings import Settings, root
 NOUNS = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, holds,
     people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
-    resources, log, exports, tlog, health,
+    resources, scim, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]

@@ -389,7 +389,7 @@ def create_key(  # noqa: PLR0917  one option each
     role: Annotated[list[Role], typer.Option(help="may be given several times")],
     service_key: Annotated[bool, typer.Option("--service", help="a service's key, not a person's")] = False,
     days: Annotated[int | None, typer.Option(help="valid for so many days", min=1, max=3650)] = None,
-    organization: Annotated[str | None, typer.Option(help="an org_admin's own")] = None,
+    organization: Annotated[str | None, typer.Option(help="an org_admin's or scim's own")] = None,
     may_ask_of: Annotated[list[str] | None, typer.Option(help="a gateway's organization; may be given again")] = None,
     may_ask_about: Annotated[list[str] | None, typer.Option(help="a gateway's model; may be given again")] = None,
     authority: Annotated[str | None, typer.Option(help="an officer's own")] = None,

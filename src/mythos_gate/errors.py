@@ -37,6 +37,10 @@ class Conflict(GateError):
     """The thing is in a state that does not allow this."""
 
 
+class Taken(Conflict):
+    """A name that somebody else has."""
+
+
 class UnderWay(Conflict):
     """The same request is being done just now."""
 

@@ -495,13 +495,13 @@ callers = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("kind", Text, nullable=False),
     Column("roles", TEXTS, nullable=False),
-    Column("organization_id", ForeignKey("organizations.id")),  # an organization administrator's one
+    Column("organization_id", ForeignKey("organizations.id")),  # the one that it is confined to
     Column("models", TEXTS),  # what a gateway may ask about; null: all
     Column("organizations", TEXTS),
     Column("authority_id", ForeignKey("authorities.id")),  # an officer's one
     Column("person_id", ForeignKey("people.id")),  # who the caller is, where they are on record themselves
     _created(),
-    CheckConstraint("('org_admin' = ANY (roles)) = (organization_id IS NOT NULL)", name="organization_id"),
+    CheckConstraint("(roles && ARRAY['org_admin', 'scim']) = (organization_id IS NOT NULL)", name="organization_id"),
     CheckConstraint("('officer' = ANY (roles)) = (authority_id IS NOT NULL)", name="authority_id"),
     CheckConstraint("name <> ''", name="name"),
     CheckConstraint("kind IN ('person', 'service')", name="kind"),
@@ -562,6 +562,53 @@ idempotency_keys = Table(
     Column("told_at", TIME),  # again, for the last time
     CheckConstraint("octet_length(id) = 32", name="id"),
     CheckConstraint("octet_length(request) = 32", name="request"),
+)
+
+# --- what an organization's identity provider says (SCIM) ------------------------------------------------------
+
+# Decisions read nothing of it. A user is a person: what the registry has of them stands in `people` alone, and here is
+# what the provider said, so that it is told the same again. Deleted is deleted to the provider: the person stays.
+scim_users = Table(
+    "scim_users",
+    metadata,
+    Column("person_id", Text, primary_key=True),
+    Column("organization_id", Text, nullable=False),
+    Column("user_name", Text),
+    Column("external_id", Text),
+    Column("attributes", JSONB, nullable=False),
+    _created(),
+    Column("changed_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    Column("deleted_at", TIME),
+    ForeignKeyConstraint(["organization_id", "person_id"], ["people.organization_id", "people.id"]),
+    CheckConstraint("(user_name IS NULL) = (deleted_at IS NOT NULL)", name="deleted_at"),
+    Index("uq_scim_users_user_name", "organization_id", text("lower(user_name)"), unique=True),
+    Index("uq_scim_users_external_id", "organization_id", "external_id", unique=True),
+)
+
+# They record who is in them, and give nobody anything.
+scim_groups = Table(
+    "scim_groups",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("external_id", Text),
+    _created(),
+    Column("changed_at", TIME, nullable=False, server_default=func.clock_timestamp()),
+    UniqueConstraint("organization_id", "id"),
+    Index("uq_scim_groups_external_id", "organization_id", "external_id", unique=True),
+)
+
+scim_members = Table(
+    "scim_members",
+    metadata,
+    Column("group_id", Text, primary_key=True),
+    Column("person_id", Text, primary_key=True, index=True),
+    Column("organization_id", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["organization_id", "group_id"], ["scim_groups.organization_id", "scim_groups.id"], ondelete="CASCADE"
+    ),
+    ForeignKeyConstraint(["organization_id", "person_id"], ["people.organization_id", "people.id"]),
 )
 
 # --- retention ------------------------------------------------------------------------------------------------

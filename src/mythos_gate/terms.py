@@ -187,7 +187,7 @@ class Mfa(StrEnum):
 
 
 class Role(StrEnum):
-    """OFFICER is of one authority, ORG_ADMIN of one organization; COMPLIANCE acts for the whole programme."""
+    """OFFICER is of one authority, ORG_ADMIN and SCIM of one organization; COMPLIANCE acts for the whole programme."""
 
     GATEWAY = "gateway"
     ORG_ADMIN = "org_admin"
@@ -195,6 +195,10 @@ class Role(StrEnum):
     COMPLIANCE = "compliance"
     AUDITOR = "auditor"
     OPERATOR = "operator"
+    SCIM = "scim"
+
+
+OF_AN_ORGANIZATION = frozenset({Role.ORG_ADMIN, Role.SCIM})
 
 
 class Permission(StrEnum):
@@ -219,6 +223,7 @@ class Permission(StrEnum):
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"
     OPERATE = "operate"
+    PROVISION = "provision"
 
 
 # How long records of a person are kept: ten years, whichever (31 CFR 501.601; 15 CFR 762.6 asks five).

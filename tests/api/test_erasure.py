@@ -81,6 +81,11 @@ async def known(service, officer, second):  # noqa: F811
     admin = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme"))
     made = await admin("POST", "people", PERSON)
     assert made.status_code == 201, made.text
+    provided = {"op": "replace", "value": {"userName": "z@secret.example", "name": {"familyName": "Marksson"}}}
+    patch = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [provided]}
+    key = await service.key(Role.SCIM, organization="acme")
+    answer = await service.client.patch(f"/scim/v2/Users/{made.json()['id']}", json=patch, headers=key)
+    assert answer.status_code == 200, answer.text
     assessed = {"us_person": "no", "citizenships": [HELD], "evidence_expires": "2030-01-01T00:00:00Z"}
     for rest in (officer, second):
         proposed = await rest("PUT", f"{PATH}/assessment", assessed, **{"If-Match": "*"})

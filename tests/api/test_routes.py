@@ -16,6 +16,8 @@ DECIDING = {
     "/forward-auth": Permission.EVALUATE,
     "/v1/explain": Permission.EXPLAIN,
 }
+# Who may what compliance may not.
+OTHERS = {Permission.READ_LOG: Role.AUDITOR, Permission.PROVISION: Role.SCIM}
 # What each route asks for, apart from its own signature.
 ROUTES = {
     Permission.EVALUATE: [
@@ -42,6 +44,28 @@ ROUTES = {
         "POST /v1/endpoints/{endpoint}/revoke",
         "POST /v1/people/{person}/revoke",
         "POST /v1/people/{person}/suspend",
+    ],
+    Permission.PROVISION: [
+        "GET /scim/v2/ServiceProviderConfig",
+        "GET /scim/v2/ResourceTypes",
+        "GET /scim/v2/ResourceTypes/{identifier}",
+        "GET /scim/v2/Schemas",
+        "GET /scim/v2/Schemas/{identifier}",
+        "POST /scim/v2/.search",
+        "GET /scim/v2/Groups",
+        "POST /scim/v2/Groups",
+        "POST /scim/v2/Groups/.search",
+        "GET /scim/v2/Groups/{identifier}",
+        "PUT /scim/v2/Groups/{identifier}",
+        "PATCH /scim/v2/Groups/{identifier}",
+        "DELETE /scim/v2/Groups/{identifier}",
+        "GET /scim/v2/Users",
+        "POST /scim/v2/Users",
+        "POST /scim/v2/Users/.search",
+        "GET /scim/v2/Users/{identifier}",
+        "PUT /scim/v2/Users/{identifier}",
+        "PATCH /scim/v2/Users/{identifier}",
+        "DELETE /scim/v2/Users/{identifier}",
     ],
     Permission.READ_ATTENTION: [
         "GET /v1/attention",
@@ -219,7 +243,11 @@ async def test_without_a_key_every_route_is_401(service, routes):
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_a_role_is_let_in_where_its_permission_is_declared_and_nowhere_else(service, routes, role):
-    scopes = {Role.ORG_ADMIN: {"organization": "acme", "person": "acme/us"}, Role.OFFICER: {"authority": "orrery"}}
+    scopes = {
+        Role.ORG_ADMIN: {"organization": "acme", "person": "acme/us"},
+        Role.SCIM: {"organization": "acme"},
+        Role.OFFICER: {"authority": "orrery"},
+    }
     key = await service.key(role, **scopes.get(role, {}))
     given = service.gate.permissions.of([role])
     assert given
@@ -232,11 +260,13 @@ async def test_a_role_is_let_in_where_its_permission_is_declared_and_nowhere_els
 
 async def test_a_parameter_that_counts_for_nothing_is_told_and_so_is_one_that_is_there_twice(service, routes):
     mine = {role: service.authorization(role) for role in (Role.COMPLIANCE, Role.AUDITOR)}
+    mine[Role.SCIM] = await service.key(Role.SCIM, organization="acme")
     tried = 0
     for method, path, permission in routes:
         if path in DECIDING:
             continue
-        headers = mine[Role.AUDITOR if permission == Permission.READ_LOG else Role.COMPLIANCE] | {"If-Match": "*"}
+        role = OTHERS.get(permission, Role.COMPLIANCE)
+        headers = mine[role] | {"If-Match": "*"}
         for query, told in (("colour=red", "colour: no such parameter: use "), ("limit=1&limit=2", "limit")):
             answer = await service.client.request(method, f"{path}?{query}", headers=headers, json={})
             assert (method, path, answer.status_code) == (method, path, 400), answer.text

@@ -21,7 +21,7 @@ def test_a_gateway_asks_and_nothing_else(permissions):
 
 
 def test_compliance_changes_and_does_not_read_the_whole_log(permissions):
-    assert permissions.of([Role.COMPLIANCE]) == set(Permission) - {Permission.READ_LOG}
+    assert permissions.of([Role.COMPLIANCE]) == set(Permission) - {Permission.READ_LOG, Permission.PROVISION}
 
 
 def test_an_auditor_reads_and_changes_nothing(permissions):
@@ -89,6 +89,7 @@ def test_an_empty_file_permits_nothing(tmp_path):
         (Role.OFFICER, "read_registry read_programme read_attention administer suspend"),
         (Role.ORG_ADMIN, "read_staff read_attention enrol review suspend_staff"),
         (Role.OPERATOR, "read_programme operate"),
+        (Role.SCIM, "provision"),
         (Role.AUDITOR, "explain read_decisions read_log read_registry read_programme"),
     ],
     ids=str,

@@ -1,4 +1,4 @@
-"""The README, followed by a reader: from an empty database to a first allowed request."""
+"""The README, followed by a reader: from an empty database to a first allowed request; and what operations.md adds."""
 
 import os
 import re
@@ -20,6 +20,9 @@ def test_the_commands_of_the_readme_lead_to_an_allowed_request(state):  # noqa: 
     section = page.partition(SECTION)[2].partition("\n## ")[0]
     blocks = re.findall(r"^```bash\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
+    page = (root() / "docs" / "operations.md").read_text()
+    provided = re.findall(r"^```bash\n(.*?)^```$", page.partition("\n## SCIM\n")[2], re.MULTILINE | re.DOTALL)
+    blocks.insert(-1, provided[0])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -35,4 +38,8 @@ def test_the_commands_of_the_readme_lead_to_an_allowed_request(state):  # noqa: 
     assert told.returncode == 0, told.stdout + told.stderr
     assert '"status":"in_compliance_review"' in told.stdout
     assert '"status":"eligible"' in told.stdout
+    assert '"totalResults":0' in told.stdout
+    assert '"active":false' in told.stdout
+    assert '"external_id":"k-8","name":"Ada Example"' in told.stdout
+    assert '"status":"suspended"' in told.stdout
     assert "ALLOW  kestrel-rail/k-7" in told.stdout

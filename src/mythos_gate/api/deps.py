@@ -137,12 +137,17 @@ async def _require_known(request: Request) -> None:
     """A parameter or a body that would count for nothing is told, as is one that is there twice. `Invalid`."""
     operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
     known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
-    if unknown := sorted(request.query_params.keys() - set(known)):
+    if unknown := sorted(each for each in request.query_params.keys() - set(known) if not _is_entras(request, each)):
         raise Invalid(f"{', '.join(unknown)}: no such parameter: use {', '.join(known) or 'none'}")
     if len(request.query_params.multi_items()) != len(request.query_params):
         raise Invalid("a parameter is there twice: send it once")
     if "requestBody" not in operation and (await request.body()).strip() not in {b"", b"{}"}:
         raise Invalid("this request takes no body: leave it out")
+
+
+def _is_entras(request: Request, parameter: str) -> bool:
+    """Its flags stand in the address that it is given for SCIM, and may come along with each request."""
+    return request.url.path.startswith("/scim/") and parameter.lower().startswith("aadopt")
 
 
 def require_person(caller: Caller) -> None:
@@ -162,6 +167,7 @@ MayReadProgramme = Annotated[Caller, Depends(may(Permission.READ_PROGRAMME))]
 MayReadAttention = Annotated[Caller, Depends(may(Permission.READ_ATTENTION))]
 MayRunProgramme = Annotated[Caller, Depends(may(Permission.RUN_PROGRAMME))]
 MayAssess = Annotated[Caller, Depends(may(Permission.ASSESS))]
+MayProvision = Annotated[Caller, Depends(may(Permission.PROVISION))]
 MayOperate = Annotated[Caller, Depends(may(Permission.OPERATE))]
 MayReview = Annotated[Caller, Depends(may(Permission.REVIEW))]
 MayAdminister = Annotated[Caller, Depends(may(Permission.ADMINISTER))]

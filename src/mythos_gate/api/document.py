@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mythos_gate.api.problems import KINDS, MEDIA_TYPE
+from mythos_gate.api.problems import ERROR, KINDS, MEDIA_TYPE, SCIM, SCIM_TYPE
 
 # What needs no key.
 PUBLIC = frozenset(
@@ -18,7 +18,7 @@ PUBLIC = frozenset(
 TREE = frozenset(
     {"/checkpoint", "/tile/{level}/{index}", "/v1/log/consistency", "/v1/log/keys", "/v1/log/timestamps/{size}"}
 )
-TITLES = {kind.status: kind.title for kind in KINDS.values()}
+TITLES = {415: "the body is of another type", **{kind.status: kind.title for kind in KINDS.values()}}
 PROBLEM = {
     "type": "object",
     "description": "RFC 9457. `code` is of a reason catalogue, where one fits; `errors` are those of a file.",
@@ -34,6 +34,18 @@ PROBLEM = {
     },
 }
 
+SCIM_ERROR = {
+    "type": "object",
+    "description": "RFC 7644 3.12",
+    "required": ["schemas", "status"],
+    "properties": {
+        "schemas": {"const": [ERROR]},
+        "status": {"type": "string"},
+        "scimType": {"type": "string"},
+        "detail": {"type": "string"},
+    },
+}
+
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """The same with our problems, our security scheme, and the schemas of bodies that are read by hand."""
@@ -41,7 +53,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas["Problem"] = PROBLEM
+    schemas |= {"Problem": PROBLEM, "ScimError": SCIM_ERROR}
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "an API key, or an issuer's token"}
     }
@@ -56,9 +68,10 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 def _complete(operation: dict[str, Any], method: str, path: str) -> None:
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own, for which the gate answers 400
+    media, name = (SCIM_TYPE, "ScimError") if path.startswith(SCIM) else (MEDIA_TYPE, "Problem")
     for status in _statuses(operation, method, path):
         told = responses.setdefault(str(status), {"description": TITLES[status]})
-        told.setdefault("content", {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}})
+        told.setdefault("content", {media: {"schema": {"$ref": f"#/components/schemas/{name}"}}})
     if path not in PUBLIC | TREE:
         operation["security"] = [{"key": []}]
 
@@ -76,6 +89,8 @@ def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:
         found += [409, 412]
     if "requestBody" in operation:
         found.append(413)
+    if "requestBody" in operation and path.startswith(SCIM):
+        found.append(415)
     headers = {each["name"].lower() for each in operation.get("parameters", ()) if each["in"] == "header"}
     if "if-match" in headers:
         found.append(428)

@@ -49,7 +49,7 @@ class Edge:
         send = finishing(scope, send, self._said)
         if _large(scope["headers"]):
             told = f"a request has at most {MOST_HEADERS} headers of together {HEAD_LIMIT} bytes"
-            await problems.of(HeadersTooLarge(told))(scope, receive, send)
+            await problems.of(HeadersTooLarge(told), scope["path"])(scope, receive, send)
             return
         scope.setdefault("state", {})["received"] = asyncio.get_running_loop().time()
         limit = self._import_limit if scope["path"] in FILES else self._body_limit

@@ -32,7 +32,7 @@ class Caller:
     name: str
     key_id: str
     roles: frozenset[Role]
-    organization: str | None = None  # the slug of an organization administrator's one: nothing else is there for it
+    organization: str | None = None  # the slug of the one it is confined to: nothing else is there for it
     organization_id: str | None = None
     is_service: bool = False
     authority: str | None = None  # the slug of an officer's one: grants and directives of others are not there for it

@@ -14,7 +14,7 @@ from mythos_gate.audit import exchange
 from mythos_gate.authn.tokens import Claimed
 from mythos_gate.errors import Misconfigured
 from mythos_gate.tables import SLUG
-from mythos_gate.terms import Role
+from mythos_gate.terms import OF_AN_ORGANIZATION, Role
 
 MOST_LEEWAY = 60  # seconds
 LONGEST = 256  # characters of a text that a token says
@@ -87,8 +87,9 @@ class Rule(Part):
     @model_validator(mode="after")
     def _confined(self) -> "Rule":
         homes = (self.organization, self.organization_claim)
-        if sum(each is not None for each in homes) != (self.role == Role.ORG_ADMIN):
-            raise ValueError("an org_admin has either an organization or an organization_claim, and nobody else has")
+        if sum(each is not None for each in homes) != (self.role in OF_AN_ORGANIZATION):
+            what = "an org_admin or scim has either an organization or an organization_claim, and nobody else has"
+            raise ValueError(what)
         if (self.role == Role.OFFICER) != (self.authority is not None):
             raise ValueError("an officer has an authority, and nobody else has one")
         if self.role != Role.GATEWAY and (self.models is not None or self.organizations is not None):
@@ -117,8 +118,8 @@ class Issuer(Part):
         """What these claims, which are verified, make their holder. `Unusable`."""
         rules = [rule for rule in self.roles if rule.value in _texts(claims, rule.claim)]
         roles = frozenset(rule.role for rule in rules)
-        if len(roles) > 1 and roles & {Role.ORG_ADMIN, Role.OFFICER}:
-            raise Unusable("an org_admin or an officer has another role as well")
+        if len(roles) > 1 and roles & {Role.OFFICER, *OF_AN_ORGANIZATION}:
+            raise Unusable("an org_admin, scim or an officer has another role as well")
         confined = {self._scope(rule, claims) for rule in rules if rule.role in CONFINED}
         if len(confined) > 1:
             raise Unusable("it is confined in two ways")
@@ -146,7 +147,7 @@ class Issuer(Part):
         return home, identifier
 
 
-CONFINED = {Role.GATEWAY, Role.ORG_ADMIN, Role.OFFICER}
+CONFINED = {Role.GATEWAY, Role.OFFICER, *OF_AN_ORGANIZATION}
 
 
 def _at(claims: Mapping[str, Any], place: Sequence[str]) -> Any:

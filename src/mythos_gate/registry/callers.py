@@ -17,7 +17,7 @@ from mythos_gate.errors import Conflict, Invalid, NotFound
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import api_keys as keys
 from mythos_gate.tables import authorities, callers, models, organizations, people
-from mythos_gate.terms import Role
+from mythos_gate.terms import OF_AN_ORGANIZATION, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class NewKey:
 class Scope:
     """What a caller is confined to, by the names of the records; None is everything."""
 
-    organization: str | None = None  # an organization administrator's own
+    organization: str | None = None  # an organization administrator's or identity provider's own
     models: Sequence[str] | None = None  # what a gateway may ask about
     organizations: Sequence[str] | None = None
     authority: str | None = None  # an officer's own
@@ -93,8 +93,9 @@ def _sorted(codes: frozenset[str] | None) -> list[str] | None:
 
 async def _confined(connection: AsyncConnection, scope: Scope, roles: Sequence[str]) -> dict[str, Any]:
     """The scope as the caller's columns. `Invalid` if it does not fit the roles or names what is not on record."""
-    if (Role.ORG_ADMIN in roles) != (scope.organization is not None) or (Role.ORG_ADMIN in roles and len(roles) > 1):
-        raise Invalid("an org_admin has one organization and no other role, and nobody else has one")
+    own = bool(OF_AN_ORGANIZATION & set(roles))
+    if own != (scope.organization is not None) or (own and len(roles) > 1):
+        raise Invalid("an org_admin or scim has one organization and no other role, and nobody else has one")
     if Role.GATEWAY not in roles and (scope.models or scope.organizations):
         raise Invalid("only a gateway is confined to models and organizations")
     if (Role.OFFICER in roles) != (scope.authority is not None) or (Role.OFFICER in roles and len(roles) > 1):
