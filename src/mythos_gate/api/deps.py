@@ -132,6 +132,21 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
     return permitted
 
 
+def may_ask(permission: Permission) -> Callable[..., Awaitable[Credential]]:
+    """A dependency of the decisions' routes: what was presented by somebody who has this permission.
+
+    The PDP knows its callers by what the decision rests on, and requires the permission again when it decides.
+    """
+
+    async def asking(request: Request, the_gate: TheGate) -> Credential:
+        presented = await the_gate.bearer(request.headers.get("authorization"))
+        await the_gate.pdp.require(presented, permission)
+        return presented
+
+    asking.permission = permission  # type: ignore[attr-defined]
+    return asking
+
+
 async def _require_known(request: Request) -> None:
     """A parameter or a body that would count for nothing is told, as is one that is there twice. `Invalid`."""
     operation = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
@@ -150,6 +165,8 @@ def require_person(caller: Caller) -> None:
         raise NotPermitted(f"this is a person's own word: {what}")
 
 
+MayEvaluate = Annotated[Credential, Depends(may_ask(Permission.EVALUATE))]
+MayExplain = Annotated[Credential, Depends(may_ask(Permission.EXPLAIN))]
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
 MaySuspendStaff = Annotated[Caller, Depends(may(Permission.SUSPEND_STAFF))]
 MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]
