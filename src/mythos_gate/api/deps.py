@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mythos_gate import db
 from mythos_gate.api import idempotency
 from mythos_gate.api.refusals import Refusals
 from mythos_gate.api.tokens import Tokens
@@ -30,9 +31,9 @@ from mythos_gate.settings import Settings
 from mythos_gate.terms import Permission
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gate:
-    """The parts of a running service."""
+    """The parts of a running service; of a request its own copy, confined to its caller."""
 
     settings: Settings
     pdp: Pdp
@@ -51,6 +52,12 @@ class Gate:
     lockout: Lockout = field(default_factory=Lockout)
     refusals: Refusals = field(default_factory=Refusals)
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
+
+    def confine(self, caller: Caller) -> None:
+        """What is asked of the registry from now on is asked for this caller; `may` has it done."""
+        if caller.organization_id is not None:
+            self.registry.confine(caller.organization_id)
+            self.reader = db.confined(self.reader, caller.organization_id)
 
     async def close(self) -> None:
         """End the claims that are under way: their connections go back before the pools are closed."""
@@ -78,7 +85,7 @@ class Gate:
 async def gate(request: Request) -> Gate:  # a plain function would be run in a thread
     found: Gate = request.app.state.gate
     attempt: Attempt | None = getattr(request.state, "attempt", None)
-    return found if attempt is None else replace(found, registry=attempt)
+    return replace(found, registry=attempt or replace(found.registry))
 
 
 TheGate = Annotated[Gate, Depends(gate)]
@@ -122,6 +129,7 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
         request.state.administrative = True
         found = await authenticate(the_gate, await the_gate.bearer(request.headers.get("authorization")))
         request.state.caller = found
+        the_gate.confine(found)
         the_gate.permissions.require(found, permission)
         await _require_known(request)
         if isinstance(the_gate.registry, Attempt):

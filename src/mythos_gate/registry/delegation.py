@@ -8,6 +8,7 @@ from typing import Any
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry.kind import After, Bad, Clock, Findings, Kind, Parser, Record, Row
 from mythos_gate.registry.narrowing import lower
+from mythos_gate.registry.people import APART
 from mythos_gate.terms import Employment, Permission
 
 EVIDENCE = "obligations_evidence"
@@ -41,7 +42,9 @@ def narrowed(kind: Kind, writer: Writer) -> Kind:
         return replace(kind, columns=columns, check=check)
     columns["organization"] = replace(columns["organization"], parse=_only(own), required=False, default=own)
     refused = frozenset(name for name, column in columns.items() if not writer.may(column.by))
-    return replace(kind, columns=columns, refused=refused, check=check)
+    # What compliance alone may see is not looked at either: the database would refuse it.
+    parts = tuple(part for part in kind.parts if part.table not in APART)
+    return replace(kind, columns=columns, refused=refused, check=check, parts=parts)
 
 
 def _only(own: str) -> Parser:
