@@ -30,13 +30,21 @@ class Writer:
     now: datetime
 
 
+def requester(caller: Caller, organization: str | None) -> str | None:
+    """Whoever brings somebody in has asked for the access, and neither approves nor adjudicates it.
+
+    A service without a person on record is nobody who could: None, not its name where a person's stands.
+    """
+    if caller.is_service and caller.person_id is None:
+        return None
+    return caller.identity if organization is None else caller.identity_in(organization)
+
+
 def narrowed(kind: Kind, writer: Writer) -> Kind:
     """The kind as this writer may assert it over REST."""
     own, columns = writer.caller.organization, dict(kind.columns)
     if kind.name == "people":
-        # Whoever brings somebody in has asked for the access, and neither approves nor adjudicates it.
-        asked = writer.caller.identity if own is None else writer.caller.identity_in(own)
-        columns["requested_by"] = replace(columns["requested_by"], default=asked)
+        columns["requested_by"] = replace(columns["requested_by"], default=requester(writer.caller, own))
     check = _people(kind, own=own is not None) if kind.name == "people" else kind.check
     if own is None:
         return replace(kind, columns=columns, check=check)
