@@ -1,9 +1,13 @@
 """Row-level security: whoever acts for one organization finds no other in the database, and nothing at all without it."""
 
+import secrets
+
 import psycopg
 import pytest
+from sqlalchemy import make_url, text
 
-from mythos_gate import tables
+from mythos_gate import db, tables
+from mythos_gate.db import DbRole
 from tests.test_database import BUMP, PARTS, TOUCHED
 
 READER, WRITER = "mythos_gate_tenant_reader", "mythos_gate_tenant"
@@ -156,7 +160,23 @@ def test_a_role_may_become_a_tenant_and_does_not_have_its_policies(owner, role, 
         assert owner.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", [each, READER]).fetchone() == (False,)
 
 
-def test_what_a_tenant_may_execute(owner):
-    functions = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(%s, oid, 'EXECUTE')"
-    given = {role: {name for (name,) in owner.execute(functions, [role])} for role in (READER, WRITER)}
-    assert given == {READER: set(), WRITER: {"bump_revision"}}
+@pytest.mark.anyio
+@pytest.mark.parametrize("role", db.CONFINED)
+async def test_a_login_of_its_own_for_each_role_is_confined_as_well(owner, database, role):
+    """As in production, where no login is the owner's."""
+    login = f"login_{secrets.token_hex(6)}"
+    owner.execute(f"CREATE ROLE {login} LOGIN IN ROLE {role}")
+    owner.commit()
+    pool = db.engine(make_url(database).set(username=login).render_as_string(hide_password=False), role, 1)
+    seen = {}
+    for organization in ("org_1", "org_2"):
+        async with db.confined(pool, organization).connect() as connection:
+            seen[organization] = (await connection.execute(text("SELECT count(*) FROM people"))).scalar_one()
+    if role is DbRole.COMPLIANCE:
+        async with db.without_nationality(pool).connect() as connection:
+            seen["office"] = (await connection.execute(text("SELECT current_user::text"))).scalar_one()
+    await pool.dispose()
+    owner.execute(f"DROP ROLE {login}")
+    owner.commit()
+    office = {"office": "mythos_gate_office"} if role is DbRole.COMPLIANCE else {}
+    assert seen == {"org_1": 1, "org_2": 0} | office

@@ -1,4 +1,7 @@
-"""Tenants: what an organization's administrator does is confined to the organization a second time, by the database."""
+"""Tenants: what an organization's administrator does is confined to the organization a second time, by the database.
+
+And the office: officers and operators administer as a role that reaches no nationality, which is compliance's alone.
+"""
 
 from alembic import op
 
@@ -41,7 +44,7 @@ PAST = (
     "directive_exemptions", "grant_listed_people", "seats", "break_glasses", "callers", "approvals",
     "person_screenings", "api_keys", "stops", "export_assessments", "nationality_records",
 )  # fmt: skip
-EVERYBODY_ELSE = "mythos_gate_service, mythos_gate_reader, mythos_gate_compliance"
+EVERYBODY_ELSE = "mythos_gate_service, mythos_gate_reader, mythos_gate_compliance, mythos_gate_office"
 
 ROLES = """
 DO $$
@@ -49,7 +52,7 @@ DECLARE role text;
 BEGIN
   -- Roles belong to the cluster: another database, migrated at the same time, may make them first.
   PERFORM pg_advisory_xact_lock(hashtext('mythos_gate roles'));
-  FOREACH role IN ARRAY ARRAY['mythos_gate_tenant_reader', 'mythos_gate_tenant'] LOOP
+  FOREACH role IN ARRAY ARRAY['mythos_gate_tenant_reader', 'mythos_gate_tenant', 'mythos_gate_office'] LOOP
     BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN', role);
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
@@ -68,6 +71,9 @@ BEGIN
   IF NOT pg_has_role('mythos_gate_compliance', 'mythos_gate_tenant', 'SET') THEN
     GRANT mythos_gate_tenant TO mythos_gate_compliance WITH INHERIT FALSE, SET TRUE;
   END IF;
+  IF NOT pg_has_role('mythos_gate_compliance', 'mythos_gate_office', 'SET') THEN
+    GRANT mythos_gate_office TO mythos_gate_compliance WITH INHERIT FALSE, SET TRUE;
+  END IF;
 END $$;
 """
 # What an administrator's routes need, and nothing else.
@@ -84,6 +90,27 @@ GRANT SELECT ON erased_people TO mythos_gate_tenant;
 GRANT SELECT (id, action, reference, state), UPDATE (state, decided_by, decided_at) ON proposals TO mythos_gate_tenant;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO mythos_gate_tenant;
 GRANT EXECUTE ON FUNCTION bump_revision TO mythos_gate_tenant;
+"""
+
+
+# What compliance may, but for nationality and the functions of erasure, retention and upkeep. A proposal that is
+# decided is deleted from where nationality waits, whatever it is about.
+OFFICE = """
+DO $$
+DECLARE given record;
+BEGIN
+  FOR given IN
+    SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace AND c.relkind IN ('r', 'p')
+    AND a.grantee = 'mythos_gate_compliance'::regrole AND c.relname <> ALL (ARRAY[{nobodys}])
+  LOOP
+    EXECUTE format('GRANT %s ON %I TO mythos_gate_office', given.privilege_type, given.relname);
+  END LOOP;
+END $$;
+GRANT USAGE ON SCHEMA {schema} TO mythos_gate_office;
+GRANT SELECT ON revision, revision_stamps, touched TO mythos_gate_office;
+GRANT SELECT (proposal_id), DELETE ON assessment_proposals TO mythos_gate_office;
+GRANT EXECUTE ON FUNCTION bump_revision TO mythos_gate_office;
 """
 
 
@@ -116,7 +143,9 @@ def upgrade() -> None:
         run(
             f"CREATE POLICY tenant ON {table} TO mythos_gate_tenant_reader USING ({condition}) WITH CHECK ({condition})"
         )
-    run(GRANTS.format(schema=run("SELECT quote_ident(current_schema())")[0][0]))
+    schema = run("SELECT quote_ident(current_schema())")[0][0]
+    run(GRANTS.format(schema=schema))
+    run(OFFICE.format(schema=schema, nobodys=", ".join(f"'{table}'" for table in _nobodys())))
 
 
 def downgrade() -> None:
@@ -127,7 +156,7 @@ def downgrade() -> None:
     run("ALTER TABLE idempotency_keys DROP COLUMN organization_id")
     # The roles stay: they belong to the cluster, and another database may use them.
     schema = run("SELECT quote_ident(current_schema())")[0][0]
-    roles = "mythos_gate_tenant_reader, mythos_gate_tenant"
+    roles = "mythos_gate_tenant_reader, mythos_gate_tenant, mythos_gate_office"
     run(
         f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {roles};"
         f"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM {roles}; REVOKE ALL ON SCHEMA {schema} FROM {roles}"

@@ -58,6 +58,8 @@ class Gate:
         if caller.organization_id is not None:
             self.registry.confine(caller.organization_id)
             self.reader = db.confined(self.reader, caller.organization_id)
+        elif not self.permissions.has(caller, Permission.ASSESS):
+            self.registry.spare_nationality()
 
     async def close(self) -> None:
         """End the claims that are under way: their connections go back before the pools are closed."""
