@@ -21,7 +21,7 @@ from bench import contest, programme, run, tree
 from bench.contest import Figures
 from bench.run import Plan, Say
 from mythos_gate import db
-from mythos_gate.audit import entry, merkle
+from mythos_gate.audit import entry
 from mythos_gate.audit import tree as stored
 from mythos_gate.audit.entry import leaf_hash, timestamp, uuid7
 from mythos_gate.audit.merkle import HASH, TILE_WIDTH, Frontier
@@ -181,11 +181,11 @@ async def proofs(owner: str, template: str, say: Say) -> dict[str, float]:
 async def _proved(connection: AsyncConnection, index: int) -> float:
     identifier = UUID(f"00000000-0000-7000-8000-{index:012x}")
     begun = time.perf_counter()
-    place = await stored.place(connection, identifier)
-    assert place == index
-    hashes = await stored.proof(connection, merkle.inclusion_nodes(place, MANY))
+    found = await stored.inclusion(connection, identifier, MANY)
     took = (time.perf_counter() - begun) * 1e3
-    assert 0 < len(hashes) <= MANY.bit_length()
+    assert found is not None
+    assert found[0] == index
+    assert 0 < len(found[1]) <= MANY.bit_length()
     return took
 
 

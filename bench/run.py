@@ -16,6 +16,7 @@ import httpx
 from bench import (
     claims,
     contest,
+    credentials,
     entries,
     gate,
     inprocess,
@@ -192,6 +193,7 @@ async def _measure(
     sample = served.answered[: plan.inprocess]
     prepared = await inprocess.prepare(served.gate, [each.question for each in sample])
     inside = inprocess.measure(prepared, sample, plan.rounds)
+    other |= await credentials.measured()
     say("seat claims")
     claimed = await _claims(plan, served)
     say("stops")

@@ -1,10 +1,20 @@
 """Changes of keys alone, as an administrative transaction leaves them, and what a process hears of them."""
 
+import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
+from mythos_gate.audit.entry import REGISTRY_PLACE, template, uuid7
 from mythos_gate.revision import HEAR, Known
+
+
+def bump(kind: str = "test") -> tuple[str, list[Any]]:
+    """The statement that ends a change, with an entry of its own."""
+    identifier = uuid7(datetime.now(UTC), secrets.token_bytes(10))
+    said = {"v": 1, "type": kind, "id": identifier, "writer": "registry", "salt": "aa"}
+    return "SELECT bump_revision(%s, %s, %s)", [identifier, kind, list(template(said, REGISTRY_PLACE))]
 
 
 async def touch(database: str, *keys: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mythos_gate import db, logs
 from mythos_gate.terms import Role
 from tests import postgres
-from tests.service import Service
+from tests.service import Service, proven
 
 # What an operator has set is for the service, not for its tests.
 for setting in [name for name in os.environ if name.startswith("MYTHOS_GATE_") and name != "MYTHOS_GATE_SHARED"]:
@@ -72,13 +72,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def service(server: str, programme: tuple[str, dict[Role, str]], tmp_path: Path) -> AsyncIterator[Service]:
-    """The running service over a copy of the programme."""
+async def service(
+    server: str, programme: tuple[str, dict[Role, str]], tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Service]:
+    """The running service over a copy of the programme. If the test is marked so, its log is verified at the end."""
     url, keys = programme
     with postgres.scratch(server, postgres.name_of(url)) as own:
         async with Service.running(own, tmp_path) as running:
             running.keys = dict(keys)
             yield running
+            if request.node.get_closest_marker("verified"):
+                await running.sequence()
+                proven(await running.exported(tmp_path / "log.zip"), running.trust)
 
 
 # --- what the gate's own loggers say while all tests run -----------------------------------------------------------

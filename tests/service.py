@@ -1,10 +1,12 @@
 """The service as a test runs it: the real application over a real database, asked over ASGI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +19,11 @@ from mythos_gate import app as application
 from mythos_gate import sequencing
 from mythos_gate.api.deps import Gate
 from mythos_gate.audit import reading, tree
+from mythos_gate.audit.bundle import Bundle
+from mythos_gate.audit.entry import canonical, leaf_hash, timestamp, uuid7
 from mythos_gate.audit.reading import Filters
+from mythos_gate.audit.report import Report, Trust
+from mythos_gate.audit.verify import verify
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, content_hash
 from mythos_gate.registry import callers, imports, jurisdictions, policies
@@ -63,6 +69,13 @@ acme,us,clear,now-1h
 acme,ca,clear,now-1h
 """,
 }
+
+
+ENTRY = "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)"
+FIRST = """
+WITH late AS (DELETE FROM log_queue WHERE entry_id = ANY (%s::uuid[]) RETURNING *)
+INSERT INTO log_queue (id, entry_id, at) OVERRIDING SYSTEM VALUE SELECT id - 1000000, entry_id, at FROM late
+"""
 
 
 @dataclass
@@ -168,6 +181,26 @@ class Service:
         """What the process holds of the records."""
         self.gate.pdp._pip._drop(EVERYTHING)
 
+    def write(self, times: Sequence[datetime]) -> dict[str, bytes]:
+        """Entries of these times, first in the queue, as bodies by id: an opening, and others of the same writer."""
+        made: dict[str, bytes] = {}
+        writer = "pdp-0123456789abcdef"
+        common = {"v": 1, "log": self.gate.settings.origin, "writer": writer}
+        kinds: Iterator[dict[str, Any]] = chain(
+            [{"type": "session_opened", "confirmed": None, "unknown": []}], repeat({"type": "test"})
+        )
+        prev: str | None = None
+        with psycopg.connect(self.database) as owner:
+            for month in {at.date().replace(day=1) for at in times}:
+                owner.execute("SELECT make_log_partitions(%s, 1)", [month])
+            for n, (at, kind) in enumerate(zip(times, kinds, strict=False), 1):
+                members = {"id": uuid7(at, secrets.token_bytes(10)), "at": timestamp(at), "n": n, "prev": prev}
+                body = canonical(common | kind | members | {"salt": secrets.token_hex(16)})
+                owner.execute(ENTRY, (members["id"], at, kind["type"], writer, n, leaf_hash(body), body))
+                made[str(members["id"])], prev = body, leaf_hash(body).hex()
+            owner.execute(FIRST, (list(made),))
+        return made
+
     async def sequence(self) -> None:
         """Take in what was written, as the process beside the service does each second."""
         made = sequencing.made(self.gate.settings)
@@ -176,6 +209,21 @@ class Service:
             await made.step()
         finally:
             await made.close()
+
+    async def exported(self, path: Path, **wanted: Any) -> Bundle:
+        """The log as an auditor gets it."""
+        answer = await self.post("/v1/log/exports", Role.AUDITOR, wanted)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Content-Type"] == "application/zip"
+        path.write_bytes(answer.content)
+        return Bundle(path)
+
+    @property
+    def trust(self) -> Trust:
+        """The keys that it signs with, as an auditor has them from elsewhere."""
+        assert self.gate.receipts is not None
+        signers = sequencing._signers(self.gate.settings).values()
+        return Trust([each.verifier for each in signers], [self.gate.receipts.verifier])
 
     async def entries(self) -> list[dict[str, Any]]:
         """All of the log, in the order of the tree. Read past the route, whose reads are entries themselves."""
@@ -189,6 +237,14 @@ class Service:
             {"leaf": leaf.leaf.hex(), "stored": leaf.body.decode(), "body": reading.members(leaf.body)}
             for leaf in leaves
         ]
+
+
+def proven(given: Bundle, trust: Trust) -> Report:
+    """What an auditor finds out offline: nothing is wrong."""
+    report = verify(given, trust)
+    assert [*report.findings, *report.denied] == []
+    assert report.exit_code == 0
+    return report
 
 
 def question(

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 from typer.testing import CliRunner
 
-from mythos_gate import db, sequencing
+from mythos_gate import db, log_commands, sequencing
 from mythos_gate.app import create, digest_key, make_digest_key
 from mythos_gate.audit import keys
 from mythos_gate.cli import app
@@ -498,7 +498,7 @@ def state(cli, tmp_path: Path) -> Path:
 
 def log_keys(cli) -> dict[str, bool]:
     """Every verifier key, and whether it still signs."""
-    return {line.split()[0]: "until" not in line for line in cli("log", "keys").splitlines()}
+    return {line.removeprefix("# ").split()[0]: "until" not in line for line in cli("log", "keys").splitlines()}
 
 
 def test_the_first_keys_are_made_once_for_their_owner_alone_and_announced(cli, state, database):
@@ -520,8 +520,23 @@ def test_a_key_is_rotated_by_adding_one_and_retiring_the_other(cli, state, datab
     [left] = (state / "log-keys").iterdir()
     assert keys.read(left, "mythos-gate.local/log").verifier.text == new
     assert {key: signs for key, signs in log_keys(cli).items() if "/receipt+" not in key} == {old: False, new: True}
+    assert [line.startswith("#") for line in cli("log", "keys").splitlines() if old in line or new in line] == [
+        True,
+        False,
+    ]
     told = [(entry["type"], entry["verifier"]) for entry in entries(database) if entry["type"].startswith("log_key_")]
     assert told[-2:] == [("log_key_added", new), ("log_key_retired", old)]
+
+
+def test_a_key_that_only_the_database_names_is_nobodys_to_hand_over(cli, database, tmp_path):
+    """Or whoever has the database could sign another log, and have the operator vouch for it."""
+    theirs = keys.make(tmp_path / "theirs.pem", "mythos-gate.local/log").verifier.text
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("INSERT INTO log_keys (verifier) VALUES (%s)", [theirs])
+    printed = cli("log", "keys")
+    assert f"# {theirs}" in printed
+    (tmp_path / "keys.txt").write_text(printed)
+    assert theirs not in [key.text for key in log_commands._keys([str(tmp_path / "keys.txt")])]
 
 
 def test_the_last_key_and_an_unknown_one_are_not_retired(cli, state):

@@ -7,13 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from mythos_gate import db, tables
-from mythos_gate.audit.entry import REGISTRY_PLACE, leaf_hash, template, timestamp
+from mythos_gate.audit.entry import leaf_hash, timestamp
 from mythos_gate.errors import Misconfigured
+from tests.changes import bump
 from tests.service import question
 
-PARTS = list(template({"v": 1, "type": "test", "salt": "aa"}, REGISTRY_PLACE))
 ORGANIZATION = "INSERT INTO organizations (id, slug, name, status) VALUES ('org_1', 'acme', 'Acme', 'active')"
-BUMP = "SELECT bump_revision(uuidv7(), 'test', %s)"
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def pdp(database):
 def changed(connection, *statements):
     for statement in statements:
         connection.execute(statement)
-    (n,) = connection.execute(BUMP, [PARTS]).fetchone()
+    (n,) = connection.execute(*bump()).fetchone()
     connection.commit()
     return n
 
@@ -140,7 +139,7 @@ def test_a_change_without_a_bump_is_refused_at_commit(office):
 
 def test_a_change_after_the_bump_is_refused_too(office):
     office.execute(ORGANIZATION)
-    office.execute(BUMP, [PARTS])
+    office.execute(*bump())
     office.execute("UPDATE organizations SET status = 'suspended'")
     with pytest.raises(psycopg.errors.IntegrityConstraintViolation):
         office.commit()
@@ -163,9 +162,27 @@ def test_more_than_a_thousand_keys_become_one_that_counts_as_all(office, owner):
     assert [("*", n)] == owner.execute("SELECT key, n FROM touched WHERE n = %s OR n IS NULL", [n]).fetchall()
 
 
+@pytest.mark.parametrize("parts", [["{", "", "", ""], ['{"at":', ',"id":"x","n":', ',"prev":', ',"type":"test"}']])
+def test_an_entry_of_the_registry_says_what_it_is(office, owner, parts):
+    statement, (identifier, kind, _) = bump()
+    with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.InvalidTextRepresentation)):
+        office.execute(statement, [identifier, kind, parts])
+    office.rollback()
+    assert owner.execute("SELECT n FROM revision").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE log_prunes SET entries = 1", "DELETE FROM log_prunes", "TRUNCATE log_prunes"]
+)
+def test_what_was_pruned_stays_told(owner, statement):
+    owner.execute("INSERT INTO log_prunes (before, entries) VALUES ('2016-01-01', 2)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+        owner.execute(statement)
+
+
 def test_a_rolled_back_change_leaves_nothing(office, owner):
     office.execute(ORGANIZATION)
-    office.execute(BUMP, [PARTS])
+    office.execute(*bump())
     office.rollback()
     counts = owner.execute(
         "SELECT (SELECT n FROM revision), (SELECT count(*) FROM touched), (SELECT count(*) FROM log_entries), (SELECT count(*) FROM organizations_history)"
@@ -310,7 +327,7 @@ def test_an_assessment_is_of_one_person_and_unknown_without_a_record(owner, offi
         owner.execute(
             "INSERT INTO nationality_records (id, person_id, kind, country, country_text) VALUES ('n', 'per_1', 'citizenship', 'CA', 'CA')"
         )
-        owner.execute(BUMP, [PARTS])
+        owner.execute(*bump())
     assessed = [office.execute("SELECT export_assessment(%s)", [each]).fetchone()[0] for each in ("per_1", "per_2")]
     assert [(each["us_person"], len(each["nationalities"])) for each in assessed] == [("no", 1), ("unknown", 0)]
 

@@ -8,7 +8,7 @@ from sqlalchemy import make_url, text
 
 from mythos_gate import db, tables
 from mythos_gate.db import DbRole
-from tests.test_database import BUMP, PARTS, TOUCHED
+from tests.test_database import TOUCHED, bump
 
 READER, WRITER = "mythos_gate_tenant_reader", "mythos_gate_tenant"
 # Of nationality no organization sees anything, not even of its own people.
@@ -51,7 +51,7 @@ def owner(database):
         for statement in FURTHER:
             connection.execute(statement)
         connection.execute("INSERT INTO organizations (id, slug, name, status) VALUES ('org_2', 'b', 'B', 'active')")
-        connection.execute(BUMP, [PARTS])
+        connection.execute(*bump())
         connection.commit()
         yield connection
         connection.rollback()

@@ -6,7 +6,7 @@ And the office: officers and operators administer as a role that reaches no nati
 from alembic import op
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0014"
 
 # The organization that a transaction names; without one NULL, which equals nothing.
 NAMED = "nullif(current_setting('mythos_gate.organization', true), '')"

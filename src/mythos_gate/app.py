@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ from mythos_gate.api import (
     tokens,
 )
 from mythos_gate.api.deps import Gate
-from mythos_gate.audit.log import Committer, HighWater
-from mythos_gate.authn import bearer, issuers
+from mythos_gate.audit import tree
+from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn import act, bearer, issuers
 from mythos_gate.authn.issuers import Issuer
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.db import DbRole
@@ -86,6 +87,7 @@ HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": eva
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
 PRUNE_EVERY = 600.0  # seconds
+BEHIND = timedelta(minutes=1)  # that an entry may wait for its place in the tree
 YOUNG = 20_000  # objects that a search for cycles waits for: some hundred requests
 OLDEST = 2  # generation
 
@@ -207,7 +209,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     pool = await db.pool(urls[DbRole.SERVICE], DbRole.SERVICE, PDP_CONNECTIONS)
     stack.push_async_callback(pool.close)
     known = Known(clock.displacement)
-    committer = committer_of(settings, urls[DbRole.SERVICE], known)
+    committer = sequencing.committer(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
     pruning = asyncio.create_task(_prune(registry))
     stack.callback(pruning.cancel)
@@ -215,6 +217,7 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     key = digest_key(settings)
     pip = Pip(known, Library(), clock.wall, settings.cache)
     pdp = Pdp(pool, committer, pip, permissions, clock, settings.origin, key, settings.deadline)
+    read, chain = await _readers(trusted, key, stack)
     gate = Gate(
         settings=settings,
         pdp=pdp,
@@ -228,7 +231,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         metadata=described,
         receipts=sequencing.receipt_signer(settings),
         vouching=vouching,
-        bearer=await _bearer(trusted, key, stack),
+        bearer=read,
+        chain=chain,
         slots=idempotency.Slots(key),
     )
     stack.push_async_callback(gate.close)
@@ -255,28 +259,19 @@ def _engines(
     return registry, claims, reader
 
 
-def committer_of(settings: Settings, url: str, known: Known) -> Committer:
-    """For a process that writes entries of its own."""
-    return Committer(
-        connect=lambda: db.connect(url, DbRole.SERVICE),
-        origin=settings.origin,
-        high_water=HighWater(db.state(settings) / "writers"),
-        known=known,
-    )
-
-
 def trusted_by(settings: Settings) -> Sequence[Issuer]:
     """Whose tokens are taken; nobody's, unless a file names them. `Misconfigured`."""
     return () if settings.issuers is None else issuers.read(settings.issuers)
 
 
-async def _bearer(trusted: Sequence[Issuer], key: bytes, stack: AsyncExitStack) -> bearer.Read:
+async def _readers(trusted: Sequence[Issuer], key: bytes, stack: AsyncExitStack) -> tuple[bearer.Read, act.Read]:
+    """What reads who calls, and for whom an agent acts."""
     if not trusted:
-        return bearer.key_alone
+        return bearer.key_alone, act.nobody
     # Whose callers have keys alone need not wait for the library at each start.
     oidc = importlib.import_module("mythos_gate.authn.oidc")
     reader = await oidc.reader(trusted, key, stack)
-    return bearer.either(reader.read)
+    return bearer.either(reader.read), reader.chain
 
 
 @cache
@@ -290,6 +285,16 @@ async def _tell(gate: Gate) -> None:
         await asyncio.sleep(refusals.EVERY)
         with suppress(NotRecorded):  # the process's log says why
             await gate.refusals.flush(gate.log)
+        await _watch(gate)
+
+
+async def _watch(gate: Gate) -> None:
+    """Say so if nobody takes entries into the tree: who leads the sequencers may be halted, and hold on to the lead."""
+    with suppress(SQLAlchemyError, OSError):
+        async with gate.reader.connect() as connection:
+            waiting = (await tree.state(connection)).oldest
+        if waiting is not None and gate.now - waiting > BEHIND:
+            logger.error("entries wait for a sequencer since %s: is one running, and not halted?", timestamp(waiting))
 
 
 async def _told(gate: Gate, telling: asyncio.Task[None]) -> None:

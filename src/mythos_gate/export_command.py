@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from mythos_gate import app, db, sequencing
+from mythos_gate import db, sequencing
 from mythos_gate.audit import exporting
 from mythos_gate.audit.exporting import Export, Progress
 from mythos_gate.audit.log import Committer
@@ -72,7 +72,7 @@ async def caller_of(settings: Settings, url: str, key: str) -> Caller:
 @asynccontextmanager
 async def writing(settings: Settings, url: str) -> AsyncIterator[Committer]:
     """A writer of this process's own."""
-    made = app.committer_of(settings, url, Known())
+    made = sequencing.committer(settings, url, Known())
     try:
         yield made
     finally:

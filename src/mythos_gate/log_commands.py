@@ -47,16 +47,22 @@ def sequence() -> None:
 
 @app.command("keys")
 def list_keys() -> None:
-    """List the public keys of the log. Whoever verifies needs all of them."""
+    """List the public keys of the log, for whoever verifies; behind a # those whose private halves are not here.
+
+    The list is the database's, and whoever has that could put a key of their own there: only a file vouches for a key.
+    """
 
     async def work(registry: Registry) -> list[dict[str, Any]]:
         async with registry.engine.connect() as connection:
             return await log_keys.page(connection)
 
     with told():
-        for key in with_registry(Settings(), work):
+        settings = Settings()
+        own = sequencing.verifiers(settings)
+        for key in with_registry(settings, work):
             until = f", until {key['retired']}" if key["retired"] else ""
-            typer.echo(f"{key['verifier']}  since {key['created']}{until}")
+            line = f"{key['verifier']}  since {key['created']}{until}"
+            typer.echo(line if key["verifier"] in own else f"# {line}: no file of it here, so only if you know it")
 
 
 @app.command("add-key")
@@ -306,7 +312,7 @@ def _keys(given: list[str]) -> list[VerifierKey]:
     lines = [
         line for each in given for line in (Path(each).read_text().splitlines() if Path(each).is_file() else [each])
     ]
-    return [VerifierKey.parse(line.split()[0]) for line in lines if line.strip()]
+    return [VerifierKey.parse(line.split()[0]) for line in lines if line.strip() and not line.startswith("#")]
 
 
 def _sorted_keys(given: list[str]) -> tuple[list[VerifierKey], list[VerifierKey]]:

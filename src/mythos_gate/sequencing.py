@@ -80,17 +80,22 @@ async def _beside(settings: Settings, leads: Callable[[], bool], stack: AsyncExi
     client = await stack.enter_async_context(exchange.client())
     if not chosen.witnesses:
         return [Anchoring(engine, client, chosen, None, leads).run()]
-    committer = Committer(
-        connect=lambda: db.connect(urls[DbRole.SERVICE], DbRole.SERVICE),
-        origin=settings.origin,
-        high_water=HighWater(db.state(settings) / "writers"),
-        known=Known(),
-    )
-    stack.push_async_callback(committer.close)
+    writing = committer(settings, urls[DbRole.SERVICE], Known())
+    stack.push_async_callback(writing.close)
     return [
         Cosigning(engine, client, chosen.witnesses, leads).run(),
-        Anchoring(engine, client, chosen, committer.note, leads).run(),
+        Anchoring(engine, client, chosen, writing.note, leads).run(),
     ]
+
+
+def committer(settings: Settings, url: str, known: Known) -> Committer:
+    """For a process that writes entries of its own, with the service's login."""
+    return Committer(
+        connect=lambda: db.connect(url, DbRole.SERVICE),
+        origin=settings.origin,
+        high_water=HighWater(db.state(settings) / "writers"),
+        known=known,
+    )
 
 
 # --- keys -----------------------------------------------------------------------------------------------------
@@ -113,6 +118,11 @@ def receipt_signer(settings: Settings) -> SignerKey | None:
     """The key of receipts, which every process of the service holds; None if there is none."""
     path = _receipt_file(settings)
     return keys.read(path, f"{settings.origin}/receipt") if path.is_file() else None
+
+
+def verifiers(settings: Settings) -> list[str]:
+    """The public halves of all keys whose files are here."""
+    return [key.verifier.text for key in (*_signers(settings).values(), receipt_signer(settings)) if key is not None]
 
 
 def make_keys(settings: Settings) -> None:
@@ -141,7 +151,7 @@ def file_of(settings: Settings, verifier: str) -> Path:
 
 def announce(settings: Settings, actor: str) -> Callable[[Registry], Awaitable[None]]:
     """Work that names every key in the log that it does not name yet."""
-    there = [key.verifier.text for key in (*_signers(settings).values(), receipt_signer(settings)) if key is not None]
+    there = verifiers(settings)
 
     async def work(registry: Registry) -> None:
         async with registry.engine.connect() as connection:

@@ -3,6 +3,7 @@
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -380,3 +381,84 @@ async def test_an_administrator_on_record_approves_under_that_name(service, hold
         "SELECT approver FROM approvals a JOIN people p ON p.id = person_id WHERE external_id = 'new'"
     ) == [("ca",)]
     assert (await holder("admin", org="acme")("POST", "people/acme/new/approve")).status_code == 403
+
+
+# --- who acts for whom (RFC 8693 4.1) -----------------------------------------------------------------------------
+
+ACTING = {"employee": "us", "employer": "acme", "act": {"sub": "bot"}}
+ACTORS: list[tuple[str, dict[str, Any], bool]] = [
+    ("its sponsor's agent", {}, True),
+    ("the issuer says whose the actor is", {"act": {"sub": "bot", "iss": "{url}"}}, True),
+    ("another's agent", {"employee": "ca"}, False),
+    ("one of that name elsewhere", {"employer": "other"}, False),
+    ("another agent", {"act": {"sub": "else"}}, False),
+    ("an agent of an agent", {"act": {"sub": "bot", "act": {"sub": "first"}}}, False),
+    ("an actor of another issuer", {"act": {"sub": "bot", "iss": "https://else.example"}}, False),
+    ("nobody acts", {"act": None}, False),
+    ("an actor that is none", {"act": "bot"}, False),
+    ("an actor without a name", {"act": {}}, False),
+    ("nobody it began with", {"employee": None}, False),
+    ("another audience", {"aud": "https://else.example"}, False),
+    ("too old", {"iat": 1_000_000, "exp": 1_000_300}, False),
+    ("not yet", {"nbf": 2**34}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("claims", "allowed"), [each[1:] for each in ACTORS], ids=[each[0] for each in ACTORS])
+async def test_an_agent_acts_for_its_sponsor_as_its_token_says(service, issuer, claims, allowed):
+    told = orjson.loads(orjson.dumps(ACTING | claims).replace(b"{url}", issuer.url.encode()))
+    sent = question("acme/bot", kind="agent", actor_token=issuer.token(**told))
+    answer = await service.ask(sent)
+    assert (answer.status_code, answer.json()["decision"]) == (200, allowed), answer.text
+    facts = answer.json()["context"]["reason_admin"]["facts"]
+    assert facts["agent"] == ("registered" if allowed else "depth_exceeded")
+    explained = await service.post("/v1/explain", json=sent)
+    assert explained.json()["decision"] is allowed
+    items = {**sent, "evaluations": [{}, {"context": sent["context"] | {"actor_token": None}}]}
+    several = await service.post("/access/v1/evaluations", json=items)
+    assert [each["decision"] for each in several.json()["evaluations"]] == [allowed, True]
+
+
+async def test_a_token_that_nobody_signed_is_no_agents(service, issuer):
+    good = issuer.token(**ACTING)
+    head, body, signature = good.split(".")
+    forged = [
+        good[:-4] + "AAAA",
+        f"{head}.{body}.",
+        "mgk_1",
+        "",
+        f"{head}.{body}",
+        issuer.token(iss="https://else.example"),
+    ]
+    for token in forged:
+        answer = await service.ask(question("acme/bot", kind="agent", actor_token=token))
+        assert (answer.status_code, answer.json()["decision"]) == (200, False), (token, signature)
+    headers = {"X-Gate-Subject": "acme/bot", "X-Gate-Subject-Type": "agent", "X-Gate-Model": "mythos-5"}
+    told = headers | {
+        "X-Gate-Version": "5.1.0",
+        "X-Gate-Capability": "vuln-discovery",
+        "X-Gate-Mfa": "phishing_resistant",
+    }
+    told |= {"X-Gate-Country": "US", "X-Gate-Endpoint": "ep-1", "X-Gate-Purpose": "defensive-own-systems"}
+    for token, status in ((good, 200), (forged[0], 403)):
+        sent = told | {"X-Gate-Actor-Token": token} | service.authorization(Role.GATEWAY)
+        assert (await service.client.get("/forward-auth", headers=sent)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("/access/v1/evaluation", {"subject": {"type": "person", "id": "acme/us"}}),
+        ("/access/v1/search/resource", {}),
+    ],
+)
+async def test_a_token_where_no_agent_acts_is_refused(service, issuer, path, changes):
+    sent = question("acme/bot", kind="agent", actor_token=issuer.token(**ACTING)) | changes
+    answer = await service.post(path, json=sent)
+    assert answer.status_code == 400
+    assert "actor_token" in answer.json()["detail"]
+
+
+async def test_whoever_acts_for_another_has_not_the_others_word(service, holder):
+    assert (await holder("compliance")("GET", "keys")).status_code == 200
+    assert (await holder("compliance", act={"sub": "bot"})("GET", "keys")).status_code == 401

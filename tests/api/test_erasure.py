@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from mythos_gate import tables
 from mythos_gate.audit.entry import leaf_hash
@@ -16,7 +17,7 @@ from tests.api.test_resources import NEW, Rest, officer, second  # noqa: F401  f
 from tests.audit.test_tampering import auditor  # noqa: F401  a fixture
 from tests.service import Service, question
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.verified]
 PATH = "people/acme/zebulon"
 YEAR = timedelta(days=366)
 # Whatever the person is called where; each would be recognised wherever it stood.
@@ -251,9 +252,9 @@ async def test_for_others_the_gates_id_stands_for_who_was_erased(service, known,
 
 
 async def test_who_gave_an_approval_under_both_names_gave_one(service, known, officer, second):  # noqa: F811
-    with psycopg.connect(service.database) as owner:
-        owner.execute("INSERT INTO approvals SELECT id, %s FROM people WHERE external_id = 'them'", [known])
-        owner.execute("SELECT bump_revision(uuidv7(), 'test', ARRAY['{\"at\":', ',\"n\":', ',\"prev\":', '}'])")
+    async with service.gate.registry.change("test", "test") as change:
+        both = text("INSERT INTO approvals SELECT id, :known FROM people WHERE external_id = 'them'")
+        await change.connection.execute(both, {"known": known})
     aged(service)
     await erased(service, officer, second)
     assert set((await officer("GET", "people/other/them")).json()["approvals"]) == {known}

@@ -116,7 +116,7 @@ async def _forgotten(world):
 
 
 async def _old_log(world):
-    long_ago(world.service, ["2010-01"])
+    long_ago(world.service)
     await world.service.sequence()
     return "log/prune", {"before": "2010-02"}
 

@@ -10,7 +10,7 @@ from tests.api.test_erasure import aged, erased
 from tests.api.test_resources import Rest, officer, second  # noqa: F401  fixtures
 from tests.service import question, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.verified]
 ON_PERSON = {"scope": "person", "target": "acme/ca", "matter": "M-1"}
 ON_ORGANIZATION = {"scope": "organization", "target": "acme", "matter": "M-1"}
 ERASURE = "people/acme/ca/erasure"

@@ -2,12 +2,13 @@
 
 import base64
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from mythos_gate import sequencing
+from mythos_gate import app, sequencing
 from mythos_gate.api.tlog import tile_path
 from mythos_gate.audit import bundle, checkpoint, merkle, reading, receipt, timestamps, tlogproof
 from mythos_gate.audit.bundle import Bundle
@@ -20,7 +21,7 @@ from mythos_gate.terms import Role
 from tests.service import Service, question
 from tests.witness import Witness
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.verified]
 
 
 def log_key(service) -> VerifierKey:
@@ -212,13 +213,7 @@ def fresh(leaves):
 async def test_a_monitor_rebuilds_the_tree_from_public_tiles_and_an_auditor_the_entries(service):
     for _ in range(3):
         await service.ask(question())
-    for number in range(300):
-        service.sql(
-            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) SELECT id, now(), 'x', 'pdp-x', %s,"
-            " sha256('\\x00' || body), body FROM (SELECT id, convert_to(format('{\"id\":\"%%s\"}', id), 'UTF8') AS body"
-            " FROM gen_random_uuid() AS id) AS b",
-            number,
-        )
+    service.write([service.now - timedelta(hours=1)] * 300)
     entries = await service.entries()
     client = service.client
     note = (await client.get("/checkpoint")).content
@@ -235,6 +230,8 @@ async def test_a_monitor_rebuilds_the_tree_from_public_tiles_and_an_auditor_the_
         assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
         bodies += unbundled(answer.content)
         assert (await client.get(f"/tile/entries/{path}")).status_code == 401
+    read = [each["body"] for each in await service.entries() if each["body"]["type"] == "log_read"]
+    assert [(each["from"], each["rows"]) for each in read] == [(0, 256), (256, head.size - 256)]
     leaves = [hashes[at : at + 32] for at in range(0, len(hashes), 32)]
     assert fresh(leaves).root() == head.root
     assert leaves == [leaf_hash(body) for body in bodies]
@@ -359,6 +356,19 @@ async def test_proofs_and_exports_are_against_a_head_that_witnesses_have_cosigne
         answer = await service.post("/v1/log/exports", Role.AUDITOR, json={})
         (tmp_path / "bundle.zip").write_bytes(answer.content)
         assert Bundle(tmp_path / "bundle.zip").manifest()[0].size >= newest
+
+
+async def test_that_nobody_sequences_is_said(service, caplog):
+    await service.sequence()
+    await app._watch(service.gate)
+    assert "wait for a sequencer" not in caplog.text
+    service.write([service.now - timedelta(minutes=2)])
+    await app._watch(service.gate)
+    assert "entries wait for a sequencer since " in caplog.text
+    await service.sequence()
+    caplog.clear()
+    await app._watch(service.gate)
+    assert caplog.text == ""
 
 
 async def test_a_service_with_a_file_of_witnesses_that_is_none_does_not_start(database, tmp_path):

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
@@ -18,6 +18,7 @@ from mythos_gate.audit.anchors import Anchoring, Vouching
 from mythos_gate.audit.bundle import Bundle
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.cosigning import Cosigning
+from mythos_gate.audit.entry import canonical, timestamp, uuid7
 from mythos_gate.audit.log import Committer, HighWater
 from mythos_gate.audit.note import SignerKey
 from mythos_gate.audit.report import Trust
@@ -142,6 +143,30 @@ async def test_an_idle_log_stays_as_it_is_and_one_that_goes_on_is_anchored_again
         assert [each["checkpoint"]["size"] for each in running.anchors()] == [3, 6]
         assert signed(log)[-1].split(b"\n")[1] == b"7"
     log.verify()
+
+
+@pytest.mark.parametrize(
+    "said", [{"checkpoint": {"size": 2**52}}, {"checkpoint": {"size": "9"}}, {"checkpoint": None}, {}]
+)
+async def test_what_another_wrote_is_taken_for_no_anchor(log, tmp_path, key, said):
+    """Whoever has the service's login could have the anchoring stop."""
+    one = Witness(key.verifier)
+    async with beside(log, tmp_path, key, one) as running:
+        log.add(3)
+        await running.second()
+        now = datetime.now(UTC)
+        columns = {
+            "id": uuid7(now, bytes(10)),
+            "at": timestamp(now),
+            "type": "anchor",
+            "writer": "pdp-fedcba9876543210",
+            "n": 1,
+        }
+        log.insert(columns["id"], now, canonical(columns | said), role=DbRole.SERVICE.value, kind="anchor")
+        log.add(1)
+        await running.second()
+        await running.minute()
+        assert [each["checkpoint"]["size"] for each in running.anchors() if "cosigned" in each] == [5]
 
 
 async def test_a_process_that_anchored_needs_no_look_at_the_log_to_know(log, tmp_path, key, monkeypatch):

@@ -14,14 +14,12 @@ from typer.testing import CliRunner
 
 from mythos_gate import sequencing
 from mythos_gate.audit import bundle, exporting, reading, table
-from mythos_gate.audit.bundle import Bundle
-from mythos_gate.audit.report import Trust
 from mythos_gate.audit.verify import verify
 from mythos_gate.cli import app
 from mythos_gate.errors import NotDecided
 from mythos_gate.terms import Role
 from tests.audit.test_sequencer import unguarded
-from tests.service import question
+from tests.service import proven, question
 
 pytestmark = pytest.mark.anyio
 
@@ -35,30 +33,13 @@ async def log(service, tmp_path):
     return service
 
 
-def trust(service):
-    return Trust(
-        [key.verifier for key in sequencing._signers(service.gate.settings).values()], [service.gate.receipts.verifier]
-    )
-
-
 async def exported(service, tmp_path, **wanted):
-    answer = await service.post("/v1/log/exports", Role.AUDITOR, json=wanted)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["Content-Type"] == "application/zip"
-    path = tmp_path / "bundle.zip"
-    path.write_bytes(answer.content)
-    return Bundle(path)
-
-
-def verified(service, given):
-    report = verify(given, trust(service))
-    assert (report.findings, report.denied) == ([], [])
-    return report
+    return await service.exported(tmp_path / "bundle.zip", **wanted)
 
 
 async def test_an_export_is_the_log(log, tmp_path):
     given = await exported(log, tmp_path)
-    verified(log, given)
+    proven(given, log.trust)
     placed = log.sql(
         "SELECT e.body FROM log_leaves l JOIN log_entries e ON e.id = l.id AND e.at = l.at ORDER BY l.index"
     )
@@ -78,13 +59,13 @@ async def test_windows_leave_nothing_out(log, tmp_path, monkeypatch, page):
     monkeypatch.setattr(exporting, "PAGE", page)
     monkeypatch.setattr(exporting, "HASHES", 256)
     for wanted in ({}, {"from": 3, "to": 17}, {"filters": {"type": "decision"}}):
-        verified(log, await exported(log, tmp_path, **wanted))
+        proven(await exported(log, tmp_path, **wanted), log.trust)
 
 
 async def test_all_forms_tell_of_the_same_entries(log, tmp_path, monkeypatch):
     forms = ["ndjson", "csv", "ocsf", *(["parquet"] if table.has_parquet() else [])]
     given = await exported(log, tmp_path, formats=forms)
-    report = verified(log, given)
+    report = proven(given, log.trust)
     records = given.read(bundle.RECORDS).splitlines()
     assert len(given.read("events.ocsf.ndjson").splitlines()) == len(records) == report.leaves
     assert given.read("records.csv").count(b"\r\n") == len(records) + 1
@@ -104,7 +85,7 @@ async def test_without_pyarrow_parquet_says_what_to_install(log, monkeypatch):
 async def test_a_narrowed_export_says_that_it_proves_no_completeness(log, tmp_path):
     [(organization,)] = log.sql("SELECT id FROM organizations WHERE slug = 'acme'")
     given = await exported(log, tmp_path, filters={"organization": organization, "decision": "allow"})
-    report = verified(log, given)
+    report = proven(given, log.trust)
     assert report.leaves == 8
     assert given.manifest()[0].filters == {"organization": organization, "decision": "allow"}
     assert not given.manifest()[0].is_complete
@@ -172,8 +153,8 @@ async def test_old_entries_that_are_no_longer_kept_leave_their_hashes(log, tmp_p
     unguarded(log, "DELETE FROM log_entries e USING log_leaves l WHERE l.id = e.id AND l.index < 5")
     given = await exported(log, tmp_path)
     assert given.manifest()[0].not_kept == 5
-    assert verify(given, trust(log)).exit_code == 1
-    report = verify(given, trust(log), pruned=5)
+    assert verify(given, log.trust).exit_code == 1
+    report = verify(given, log.trust, pruned=5)
     assert (report.findings, report.exit_code) == ([], 0)
     assert "entries that are no longer kept (5)" in report.unchecked
 
@@ -222,7 +203,7 @@ async def test_the_command_writes_a_bundle_records_it_and_verifies_it(log, cli, 
     assert (code, output.splitlines()[-1]) == (0, told)
     entry = (await log.entries())[-1]["body"]
     assert (entry["type"], entry["from"], entry["to"], entry["formats"]) == ("log_exported", 2, 20, ["ndjson", "csv"])
-    verified(log, await exported(log, tmp_path))
+    proven(await exported(log, tmp_path), log.trust)
 
 
 def size_of(log):
@@ -267,7 +248,7 @@ async def test_what_the_command_cannot_export_is_told(cli, tmp_path, monkeypatch
 async def test_verifying_ends_with_1_for_a_finding_and_2_for_what_it_cannot_read(log, cli, tmp_path):
     out = tmp_path / "out.zip"
     await cli("export", out)
-    stranger = "test.example/log+" + trust(log).keys[0].text.partition("+")[2]
+    stranger = "test.example/log+" + log.trust.keys[0].text.partition("+")[2]
     for arguments, code in (
         ((out, "--key", cli.keys), 0),
         ((out, "--key", cli.keys, "--quorum", 1), 1),

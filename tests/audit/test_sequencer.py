@@ -52,17 +52,17 @@ class Log:
         n, prev = self.writers.get(writer, (0, None))
         now = datetime.now(UTC)
         identifier = uuid7(now, secrets.token_bytes(10))
-        members = {"v": 1, "id": identifier, "n": n + 1, "writer": writer, "prev": prev and prev.hex()}
-        body = entry.canonical(members)
+        columns = {"id": identifier, "at": entry.timestamp(now), "type": "test", "writer": writer, "n": n + 1}
+        body = entry.canonical(columns | {"v": 1, "prev": prev and prev.hex()})
         self.writers[writer] = (n + 1, leaf_hash(body))
         return identifier, now, "test", writer, n + 1, leaf_hash(body), body
 
-    def insert(self, identifier, at, body, n=1, writer="pdp-fedcba9876543210", role=None):
+    def insert(self, identifier, at, body, n=1, writer="pdp-fedcba9876543210", role=None, kind="test"):
         """As whoever has the login of a role, and nothing of the gate."""
         with psycopg.connect(self.database, autocommit=True) as login:
             if role is not None:
                 login.execute(f"SET ROLE {role}")
-            row = (identifier, at, "test", writer, n, leaf_hash(body), body)
+            row = (identifier, at, kind, writer, n, leaf_hash(body), body)
             login.execute(
                 "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)", row
             )
@@ -217,6 +217,17 @@ async def test_two_that_both_believe_to_lead_lose_and_double_nothing(log, tmp_pa
     log.verify()
 
 
+async def test_a_head_that_somebody_moved_is_not_moved_on(log, tmp_path, key):
+    async with sequencing(log, tmp_path, key) as made:
+        log.add(3)
+        await made.step()
+        unguarded(log, "UPDATE log_head SET root = sha256('x')")
+        log.add(1)
+        with pytest.raises(Overtaken):
+            await made.step()
+    assert log.sql("SELECT count(*) FROM log_leaves") == [(3,)]
+
+
 async def test_a_failure_before_the_commit_takes_back_all_of_it(log, tmp_path, key, monkeypatch):
     async with sequencing(log, tmp_path, key) as made:
         log.add(300)
@@ -302,7 +313,7 @@ async def test_an_id_is_in_the_tree_once(log, tmp_path, key, caplog):
         uuid7(datetime.now(UTC), bytes(10)),
         [datetime.now(UTC) + timedelta(seconds=n) for n in (1, 2, 3)],
     )
-    bodies = [entry.canonical({"id": identifier, "n": n}) for n in (1, 2, 3)]
+    bodies = [saying(at=entry.timestamp(moment), id=identifier, n=n) for n, moment in enumerate(moments, 1)]
     async with sequencing(log, tmp_path, key) as made:
         for n in (0, 1):
             log.insert(identifier, moments[n], bodies[n], n + 1, role=DbRole.SERVICE.value)
@@ -321,35 +332,60 @@ async def test_an_id_is_in_the_tree_once(log, tmp_path, key, caplog):
 IDENTIFIER = "01234567-89ab-7def-8123-0123456789ab"
 
 
+MOMENT = datetime.now(UTC)
+
+
+def saying(**members):
+    columns = {
+        "at": entry.timestamp(MOMENT),
+        "id": IDENTIFIER,
+        "n": 1,
+        "type": "test",
+        "writer": "pdp-fedcba9876543210",
+    }
+    return entry.canonical(columns | members)
+
+
+WHOLE = saying()
+
+
+def further(text):
+    """A body with more in it, whatever that is."""
+    return WHOLE[:-1] + text + b"}"
+
+
 @pytest.mark.parametrize(
     ("body", "is_taken"),
     [
-        (b'{"id":"%s"}', True),
-        (rb'{"id":"%s","x":"\\\\u0000"}', True),  # a backslash and more, no NUL
-        (b'{"id":"%s",\n"x":1}', False),
-        (b'{"id":"%s","x":"\xff"}', False),
-        (rb'{"id":"%s","x":"\u0000"}', False),
-        (rb'{"id":"%s","x":"\\\\\u0000"}', False),
-        (rb'{"id":"%s","x":"\ud800"}', False),
-        (b'["%s"]', False),
-        (b'{"id":"x%s"}', False),
-        (b'{"id":"%s"', False),
-        (b'{"ix":"%s"}', False),
-        (b'{"id":"%s", "x":1}', False),
-        (b'{"id":"%s","x":1e-20000}', False),
-        (b'{"id":"%s","x":' + b"[" * 300 + b"]" * 300 + b"}", False),
-        (b'{"id":"%s","x":' + b"[" * 2_000 + b"]" * 2_000 + b"}", False),
+        (WHOLE, True),
+        (further(rb',"x":"\\\\u0000"'), True),  # a backslash and more, no NUL
+        (further(b',\n"x":1'), False),
+        (further(b',"x":"\xff"'), False),
+        (further(rb',"x":"\u0000"'), False),
+        (further(rb',"x":"\\\\\u0000"'), False),
+        (further(rb',"x":"\ud800"'), False),
+        (b"[" + WHOLE + b"]", False),
+        (WHOLE[:-1], False),
+        (further(b', "x":1'), False),
+        (further(b',"x":1e-20000'), False),
+        (further(b',"x":' + b"[" * 300 + b"]" * 300), False),
+        (further(b',"x":' + b"[" * 2_000 + b"]" * 2_000), False),
+        (WHOLE.replace(b'"n":1', b'"n":true'), False),
+        (WHOLE.replace(b'"id"', b'"ix"'), False),
+        *((saying(**{name: value}), False) for name, value in {
+            "id": "x" + IDENTIFIER, "n": 2, "type": "policy_activated", "writer": "registry", "at": "2999-01-01T00:00:00.000000Z",
+        }.items()),
     ],
-)
+)  # fmt: skip
 async def test_what_lists_and_exports_could_not_show_stays_out_and_in_sight(
     log, service_reader, tmp_path, key, body, is_taken, caplog
 ):
-    log.insert(IDENTIFIER, datetime.now(UTC), body % IDENTIFIER.encode(), role=DbRole.SERVICE.value)
+    log.insert(IDENTIFIER, MOMENT, body, role=DbRole.SERVICE.value)
     log.add(1)
     async with sequencing(log, tmp_path, key) as made:
         assert await made.step() == 1 + is_taken
     assert await service_reader() == 1 + is_taken
-    why = "the entry is none that could be read back"
+    why = "the entry cannot be read back, or is not what its columns say"
     assert [refused for (refused,) in log.sql("SELECT refused FROM log_queue")] == [why] * (not is_taken)
     assert (why in caplog.text) == (not is_taken)
 

@@ -1,7 +1,10 @@
 """The signer: of those that share its file, one signs, and only what continues what was signed last."""
 
 import fcntl
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -45,6 +48,26 @@ def test_of_two_heads_that_continue_the_same_one_the_first_is_signed(file):
     # And whoever asks anew goes on from there.
     assert other.last(None) == head("a", "b")
     assert checkpoint.opened(other.sign(head("a", "b"), other.last(None), []), KEY.verifier, ORIGIN) == head("a", "b")
+
+
+def test_a_head_is_on_the_disk_before_it_is_given_out(file, monkeypatch):
+    """Forgotten after it was given out, it could be contradicted: the bytes first, then the name, then the folder."""
+    done = []
+    sync, rename = os.fsync, Path.rename
+
+    def synced(number):
+        done.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        sync(number)
+
+    def renamed(path, to):
+        done.append("name")
+        return rename(path, to)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    one = signer(file)
+    one.sign(head("a"), one.last(None), [])
+    assert done == ["file", "name", "folder"]
 
 
 def test_of_many_at_once_one_signs(file):

@@ -415,9 +415,27 @@ def late(by):
     return step
 
 
+def ahead(count):
+    """So many entries by a clock that is hours ahead, and some by one that is right again."""
+
+    def step(log):
+        for hours, entries in ((9, count), (-9, 3)):
+            log.at += timedelta(hours=hours)
+            for _ in range(entries):
+                log.decide(TWO)
+
+    return step
+
+
 @pytest.mark.parametrize(
     ("step", "place", "what"),
     [
+        (ahead(1), 9, "one of them has a wrong time: the first says 2026-03-01T21:00:10.000000Z, the last 2026-03-01T12:00:11"),
+        (lambda log: log.add("policy_activated", TWO, sha256="cd" * 32), 9, f"is policy_activated and by {TWO}, who writes none"),
+        (lambda log: log.add("log_pruned", TWO, before="2016-01", first=0, last=0, entries=1), 9, "is log_pruned and by"),
+        (lambda log: log.add("log_key_retired", TWO, verifier=KEY.verifier.text), 9, "is log_key_retired and by"),
+        (lambda log: log.add("anchor", "registry", checkpoint={"size": 1, "root": "00" * 32}), 9, "is anchor and by registry"),
+        (lambda log: log.open("registry"), 9, "is session_opened and by registry"),
         (number(1), 9, f"is entry 5 of {TWO}, after entry 3"),
         (number(-1), 9, f"is entry 3 of {TWO}, after entry 3"),
         (another_leaf, 7, "is not what leaf 9, the next entry of pdp-2222222222222222, says it was"),
@@ -465,6 +483,27 @@ def test_a_decision_names_its_policy(check, policy):
     report = check(wrong(lambda log: log.decide(TWO, policy=policy)))
     assert (report.exit_code, places(report)) == (1, [9])
     assert told(report) == "is a decision whose policy is not written as {revision, sha256}"
+
+
+def test_times_that_two_entries_agree_on_stand(check):
+    """Then whatever is older comes too late, whoever is right."""
+    report = check(wrong(ahead(2)))
+    assert places(report) == [11, 12, 13], told(report)
+    assert "it is back-dated" in told(report)
+
+
+def test_a_head_that_only_a_retired_key_signed_is_found(check):
+    log = wrong(lambda log: log.add("log_key_retired", "registry", actor="a", verifier=KEY.verifier.text))
+    size = len(log.bodies)
+    report = check(log)
+    assert report.exit_code == 1
+    assert f"no key but one that the log retired at leaf 9 signed the head of {size} entries" in told(report)
+    both = checkpoint.signed(checkpoint.unverified(log.signed(size)), [KEY, STOLEN])
+    known = Trust([KEY.verifier, STOLEN.verifier], TRUST.receipt_keys)
+    for signed in both, log.signed(size, STOLEN):
+        files = {bundle.CHECKPOINT: signed, bundle.CHECKPOINTS: heads(log.signed(9), signed)}
+        report = check(log, lambda made, files=files: made.update(files), known)
+        assert (report.findings, report.exit_code) == ([], 0), told(report)
 
 
 def test_a_clock_that_was_set_back_a_little_is_told_and_no_finding(check):
@@ -583,6 +622,17 @@ def test_a_prune_excuses_nothing_that_was_written_after_it(check):
     log = aged(last=10, entries=7)
     log.decide(TWO)
     assert places(check(log, without([*range(6), 10]))) == [10]
+
+
+def test_what_came_after_a_witness_saw_the_log_of_late_is_no_prune(check):
+    log = aged()
+    seen = cosigned(log, 3, int((NOON - timedelta(days=9)).timestamp()))
+    trust = Trust(TRUST.keys, TRUST.receipt_keys, WITNESS_KEYS)
+    report = check(
+        log, lambda files: (without(range(6))(files), files.update({bundle.CHECKPOINTS: heads(seen)})), trust
+    )
+    assert {3, 4, 5} <= set(places(report)), told(report)
+    assert report.exit_code == 1
 
 
 def test_times_that_differ_by_less_than_the_tolerance_are_no_evidence_about_a_prune(check):

@@ -8,8 +8,8 @@ from typing import Any
 
 import psycopg
 
-from mythos_gate.audit.entry import REGISTRY_PLACE, template
 from mythos_gate.decision.cases import Document
+from tests.changes import bump
 from tests.service import Service
 
 ABROAD = "elsewhere"
@@ -277,7 +277,7 @@ def _hold_seats(service: Service, document: Document) -> None:
             owner.execute(
                 "INSERT INTO seats (grant_id, person_id, organization_id) SELECT g.id, p.id, organization_id FROM grants g JOIN people p USING (organization_id)"
             )
-        owner.execute("SELECT bump_revision(uuidv7(), 'test', %s)", [list(template({"v": 1}, REGISTRY_PLACE))])
+        owner.execute(*bump())
 
 
 def question(document: Document) -> dict[str, Any]:

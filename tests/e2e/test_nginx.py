@@ -21,6 +21,7 @@ import pytest
 
 from mythos_gate.settings import root
 from tests.e2e.test_demo import demo, state  # noqa: F401  a fixture
+from tests.service import question
 
 pytestmark = pytest.mark.integration
 DEPLOY = root() / "deploy"
@@ -111,13 +112,22 @@ def free_port() -> int:
 def proxied(nginx: str, certificates: Path, gate: str, key: str) -> Iterator[str]:
     """nginx in front of the model, asking this gate; its address."""
     Model.seen.clear()
-    with served(Model) as model, tempfile.TemporaryDirectory(prefix="mgn-") as folder:
-        port = free_port()
+    with served(Model) as model:
         values = {
             "GATE": gate, "GATE_KEY": key, "MODEL": f"127.0.0.1:{model}", "ORGANIZATION": "northwind-grid",
-            "LISTEN": f"127.0.0.1:{port}", "LOCAL_COUNTRY": "DE", "CERTIFICATES": str(certificates),
+            "LOCAL_COUNTRY": "DE", "CERTIFICATES": str(certificates),
         }  # fmt: skip
-        template = (DEPLOY / "nginx.conf.template").read_text()
+        with running(nginx, "nginx.conf.template", values) as url:
+            yield url
+
+
+@contextmanager
+def running(nginx: str, name: str, values: dict[str, str]) -> Iterator[str]:
+    """nginx with a template of deploy/, filled in with these; its address."""
+    with tempfile.TemporaryDirectory(prefix="mgn-") as folder:
+        port = free_port()
+        values = values | {"LISTEN": f"127.0.0.1:{port}"}
+        template = (DEPLOY / name).read_text()
         server = re.sub(r"\$\{([A-Z_]+)}", lambda found: values[found[1]], template)
         temporary = "".join(
             f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -273,3 +283,54 @@ def test_a_gate_that_could_not_decide_is_a_refusal(nginx, certificates):
     with served(Broken) as port, proxied(nginx, certificates, f"127.0.0.1:{port}", "mgk_0_0_0") as url:
         assert get(url, certificates, "e-1042").status_code == 500
         assert Model.seen == []
+
+
+# --- mutual TLS in front of the gate ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gateways(certificates: Path, gate: tuple[str, str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Which certificate is whose: gateway-1's, for which there is a key; gateway-2 has a good one and no key."""
+    for name in ("gateway-1", "gateway-2"):
+        command = (
+            f"openssl req -x509 -newkey ed25519 -nodes -days 30 -subj /CN={name} -CA devices.pem -CAkey devices.key"
+        )
+        command += f" -keyout {name}.key -out {name}.pem"
+        subprocess.run(command.split(), check=True, cwd=certificates, stderr=subprocess.DEVNULL)
+    file = tmp_path_factory.mktemp("gateways") / "gateways.map"
+    file.write_text(f'"CN=gateway-1" "Bearer {gate[1]}";\n')
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "status"),
+    [
+        ("gateway-1", {}, 200),
+        ("gateway-1", {"Authorization": "Bearer mgk_0_0_0"}, 200),
+        ("gateway-2", {}, 401),
+        ("gateway-2", {"Authorization": "Bearer {key}"}, 401),
+        ("e-1042", {"Authorization": "Bearer {key}"}, 401),
+        (None, {"Authorization": "Bearer {key}"}, 400),
+    ],
+)
+def test_a_gateway_is_who_its_certificate_says_whatever_key_it_sends(
+    nginx, certificates, gate, gateways, name, sent, status
+):
+    address, key, own = gate
+    values = {"GATE": address, "CERTIFICATES": str(certificates), "GATEWAYS": str(gateways)}
+    headers = {header: value.format(key=key) for header, value in sent.items()}
+    with running(nginx, "nginx-mtls.conf.template", values) as url:
+        client = ssl.create_default_context(cafile=str(certificates / "server.pem"))
+        if name is not None:
+            client.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
+        answer = httpx.post(
+            f"{url}/access/v1/evaluation", json=question("northwind-grid/e-1042"), headers=headers, verify=client
+        )
+        assert answer.status_code == status, answer.text
+    if status == 200:
+        entry = httpx.get(
+            f"http://{address}/v1/decisions/{answer.headers['x-decision-id']}",
+            headers={"Authorization": f"Bearer {own}"},
+        )
+        assert entry.json()["caller"]["key"] == key.split("_")[1]

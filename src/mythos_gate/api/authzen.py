@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayEvaluate, MayExplain, TheGate
@@ -17,7 +17,7 @@ from mythos_gate.authn.bearer import Credential
 from mythos_gate.countries import normalise, normalise_region
 from mythos_gate.decision import request as requests
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
-from mythos_gate.errors import Conflict, GateError, NotRecorded
+from mythos_gate.errors import Conflict, GateError, Invalid, NotRecorded
 from mythos_gate.registry import seats
 from mythos_gate.terms import Permission
 
@@ -70,11 +70,16 @@ class Session(Part):
     mfa: Text | None = None
 
 
+# What an agent showed the gateway: a token of an issuer that the gate takes (RFC 8693 4.1), which it verifies itself.
+ActorToken = Annotated[StrictStr, Field(max_length=8_192)]
+
+
 class Context(Part):
     location: Location | None = None
     endpoint: Text | None = None
     session: Session | None = None
     break_glass: Text | None = None
+    actor_token: ActorToken | None = None
 
 
 class Evaluation(Part):
@@ -87,6 +92,8 @@ class Evaluation(Part):
 
     def request(self) -> requests.Request:
         context = self.context or Context()
+        if context.actor_token is not None and self.subject.type != "agent":
+            raise Invalid("context.actor_token: only an agent acts for another: leave it out")
         location = context.location or Location()
         return requests.Request(
             subject_type=self.subject.type,
@@ -144,13 +151,15 @@ async def answered(gate: Gate, ask: Ask) -> Reply:
 async def explain(request: Request, gate: TheGate, presented: MayExplain) -> Response:
     """What would be decided, with all reasons; no entry is written and no seat claimed."""
     incoming = Incoming.of(request.scope, request.receive)
-    sent = body.members(incoming.content_type, await incoming.body())
-    answer = await gate.pdp.explain(read(incoming, presented, sent))
+    ask = read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
+    await _show(gate, [ask])
+    answer = await gate.pdp.explain(ask)
     return Reply(orjson.dumps(shown(answer))).response()
 
 
 async def evaluate(gate: Gate, asks: Sequence[Ask]) -> list[Answer]:
     """Between two evaluations seats may be claimed: the second then decides with the seat held."""
+    await _show(gate, asks)
     results = await gate.pdp.evaluate(asks)
     for _ in range(TRIES):
         waiting = [place for place, result in enumerate(results) if isinstance(result, SeatsNeeded)]
@@ -165,6 +174,14 @@ async def evaluate(gate: Gate, asks: Sequence[Ask]) -> list[Answer]:
         for place, result in zip(waiting, again, strict=True):
             results[place] = result
     raise NotRecorded("no seat could be claimed in time")
+
+
+async def _show(gate: Gate, asks: Sequence[Ask]) -> None:
+    """Verify the tokens that agents showed. `NotDecided`."""
+    for ask in asks:
+        token = ask.context.get("actor_token")
+        if token is not None:
+            ask.request.chain = await gate.chain(token)
 
 
 async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -231,7 +248,7 @@ def plain(sent: Any) -> requests.Request | None:
         capability, purpose, endpoint = uses.get("capability"), uses.get("purpose"), context.get("endpoint")
         country, region, mfa = location.get("country"), location.get("region"), session.get("mfa")
         anonymizer, conflict = location.get("anonymizer", False), location.get("conflict", False)
-        glass = context.get("break_glass")
+        glass, token = context.get("break_glass"), context.get("actor_token")
     except (KeyError, AttributeError, TypeError):
         return None
     for text in texts:
@@ -240,7 +257,7 @@ def plain(sent: Any) -> requests.Request | None:
     for text in (capability, purpose, version, country, region, endpoint, mfa, glass):
         if text is not None and not is_text(text):
             return None
-    if type(anonymizer) is not bool or type(conflict) is not bool:
+    if type(anonymizer) is not bool or type(conflict) is not bool or token is not None:
         return None
     kind, identifier, name, resource_kind, model = texts
     place = requests.Location(normalise(country), normalise_region(region), anonymizer, conflict)

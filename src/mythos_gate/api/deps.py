@@ -18,7 +18,7 @@ from mythos_gate.api.tokens import Tokens
 from mythos_gate.audit.anchors import Vouching
 from mythos_gate.audit.log import Committer
 from mythos_gate.audit.note import SignerKey
-from mythos_gate.authn import api_keys, bearer, caller
+from mythos_gate.authn import act, api_keys, bearer, caller
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.bearer import Credential
 from mythos_gate.authn.lockout import MOST_KEYS, Lockout
@@ -48,6 +48,7 @@ class Gate:
     receipts: SignerKey | None  # signs receipts; None if there is no such key
     vouching: Vouching
     bearer: bearer.Read  # the key or token of an Authorization header
+    chain: act.Read  # for whom an agent acts, by its token
     slots: Slots  # of answers to changes
     lockout: Lockout = field(default_factory=Lockout)
     refusals: Refusals = field(default_factory=Refusals)

@@ -6,33 +6,18 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadLog, TheGate, read_only
-from mythos_gate.api.text import Instant, Text
+from mythos_gate.api.log import Narrowed
 from mythos_gate.audit import exporting
 from mythos_gate.audit.exporting import Export
-from mythos_gate.audit.reading import Filters
 from mythos_gate.errors import Misconfigured
 
 router = APIRouter(prefix="/v1/log", tags=["log"])
 ZIP = "application/zip"
 Index = Annotated[StrictInt, Field(ge=0, le=2**53 - 1)]
-
-
-class Narrowed(BaseModel):
-    """As in `GET /v1/log/entries`. A bundle that is narrowed proves each record, and not that none is left out."""
-
-    model_config = ConfigDict(extra="forbid")
-    type: Annotated[str, StringConstraints(max_length=64, pattern="^[a-z_]+$")] | None = None
-    since: Instant | None = None
-    until: Instant | None = None
-    organization: Text | None = None
-    subject: Text | None = None
-    decision: Literal["allow", "allow_break_glass", "deny", "hold"] | None = None
-    reason: Annotated[str, StringConstraints(max_length=64, pattern="^[A-Z_]+$")] | None = None
-    caller: Text | None = None
 
 
 class Wanted(BaseModel):
@@ -63,10 +48,9 @@ async def export_log(request: Request, gate: TheGate, caller: MayReadLog) -> Str
     wanted = body.shaped(Wanted, await body.parsed(request) if sent.strip() else {})
     if gate.receipts is None:
         raise Misconfigured("no key signs exports: run `mythos-gate db upgrade`")
-    filters = Filters(**wanted.filters.model_dump())
     async with read_only(gate) as connection:
         plan = await exporting.planned(
-            connection, gate.vouching, wanted.start, wanted.to, wanted.size, filters, wanted.formats
+            connection, gate.vouching, wanted.start, wanted.to, wanted.size, wanted.filters.filters, wanted.formats
         )
     export, at = str(uuid4()), gate.now
     # Before the first byte leaves: whatever was read is in the log.

@@ -33,6 +33,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "endpoint": ("context", "endpoint"),
     "mfa": ("context", "session", "mfa"),
     "break-glass": ("context", "break_glass"),
+    "actor-token": ("context", "actor_token"),
 }
 FLAGS = {"yes": True, "no": False}
 DOCUMENTED = [
@@ -40,7 +41,7 @@ DOCUMENTED = [
         "name": f"X-Gate-{name.title()}",
         "in": "header",
         "required": name in {"subject", "model"},
-        "schema": {"type": "string", "maxLength": 256},
+        "schema": {"type": "string", "maxLength": 8_192 if name == "actor-token" else 256},
     }
     for name in HEADERS
 ]

@@ -3,12 +3,12 @@
 import base64
 import binascii
 import re
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,7 +28,7 @@ from mythos_gate.terms import Permission
 router = APIRouter(prefix="/v1", tags=["log"])
 PLACE = re.compile(r"([0-9]{1,16}) ([0-9]{1,16})")  # size, index
 TEXT = "text/plain; charset=utf-8"
-Size = Annotated[int | None, Query(ge=0, le=2**53 - 1, description="of the tree; the newest signed one if left out")]
+Size = Annotated[int | None, Field(ge=0, le=2**53 - 1, description="of the tree; the newest signed one if left out")]
 
 
 # --- decisions ------------------------------------------------------------------------------------------------
@@ -132,39 +132,44 @@ async def read_timestamp(size: Annotated[int, Path(ge=0, le=2**53 - 1)], gate: T
 # --- entries --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the list can be narrowed to."""
+class Narrowed(BaseModel):
+    """What lists and exports can be narrowed to. `subject` is the gate's id of a person or an agent, or a digest."""
 
-    type: Annotated[str | None, Query(max_length=64, pattern="^[a-z_]+$")] = None
+    model_config = ConfigDict(extra="forbid")
+    type: Annotated[str, StringConstraints(max_length=64, pattern="^[a-z_]+$")] | None = None
     since: Instant | None = None
     until: Instant | None = None
-    organization: Annotated[Text | None, Query(description="the gate's id")] = None
-    subject: Annotated[Text | None, Query(description="the gate's id of a person or an agent, or a digest")] = None
-    decision: Annotated[str | None, Query(pattern="^(allow|allow_break_glass|deny|hold)$")] = None
-    reason: Annotated[str | None, Query(max_length=64, pattern="^[A-Z_]+$")] = None
-    caller: Annotated[Text | None, Query(description="who asked, or who changed something")] = None
+    organization: Annotated[Text | None, Field(description="the gate's id")] = None
+    subject: Annotated[Text | None, Field(description="the gate's id of a person or an agent, or a digest")] = None
+    decision: Literal["allow", "allow_break_glass", "deny", "hold"] | None = None
+    reason: Annotated[str, StringConstraints(max_length=64, pattern="^[A-Z_]+$")] | None = None
+    caller: Annotated[Text | None, Field(description="who asked, or who changed something")] = None
+
+    @property
+    def filters(self) -> Filters:
+        return Filters(**self.model_dump(include=set(Narrowed.model_fields)))
+
+
+class Page(Narrowed):
+    """Of which tree, how much, and from where on."""
+
+    size: Size = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    cursor: Annotated[str | None, Field(max_length=200)] = None
 
 
 @router.get("/log/entries")
-async def list_entries(
-    gate: TheGate,
-    caller: MayReadLog,
-    asked: Annotated[Asked, Depends()],
-    size: Size = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-) -> dict[str, Any]:
+async def list_entries(gate: TheGate, caller: MayReadLog, asked: Annotated[Page, Query()]) -> dict[str, Any]:
     """Entries in the order of the tree: `stored` is the text whose UTF-8 bytes the leaf hash covers, `body` it parsed.
 
     All pages are of one tree, of the `size` that the first one names: nothing is skipped or told twice. `next` is null
     on the last page; a page of a list that is narrowed may be empty before.
     """
-    filters = Filters(**asdict(asked))
+    filters = asked.filters
     async with read_only(gate) as connection:
-        asked_size, start = (size, 0) if cursor is None else _place(cursor)
-        pinned = await _signed(connection, asked_size)
-        found, onward = await reading.page(connection, start, pinned, limit, filters)
+        size, start = (asked.size, 0) if asked.cursor is None else _place(asked.cursor)
+        pinned = await _signed(connection, size)
+        found, onward = await reading.page(connection, start, pinned, asked.limit, filters)
     read = {"actor": caller.id, "from": start, "rows": len(found), "filters": sorted(filters.named)}
     await gate.log.note("log_read", read)
     shown = [
@@ -209,14 +214,15 @@ async def read_entry_proof(entry: UUID, gate: TheGate, caller: MayReadLog, size:
 
 async def _proof(gate: Gate, connection: AsyncConnection, entry: UUID, size: int | None) -> Response:
     """Against a head that witnesses have cosigned, if there is one that covers the entry."""
-    index = await tree.place(connection, entry)
-    found = await cosigning.published(connection, gate.vouching.witnesses, gate.vouching.quorum, size)
-    if found is not None and index is not None and index >= found[0].size:
-        found = await tree.published(connection)
-    if index is None or found is None or index >= found[0].size:
+    head = await cosigning.published(connection, gate.vouching.witnesses, gate.vouching.quorum, size)
+    found = head and await tree.inclusion(connection, entry, head[0].size)
+    if not found:
+        head = await tree.published(connection)
+        found = head and await tree.inclusion(connection, entry, head[0].size)
+    if not head or not found:
         raise NotFound("no signed head covers this entry yet: ask again in a second, or for its receipt")
-    hashes = await tree.proof(connection, merkle.inclusion_nodes(index, found[0].size))
-    return Response(tlogproof.Proof(index, tuple(hashes), found[1]).format(), media_type=TEXT)
+    index, hashes = found
+    return Response(tlogproof.Proof(index, tuple(hashes), head[1]).format(), media_type=TEXT)
 
 
 @router.get("/log/consistency")

@@ -24,6 +24,7 @@ from mythos_gate.api.front import Reply
 from mythos_gate.api.text import Text
 from mythos_gate.authn.bearer import Credential
 from mythos_gate.decision.search import Kind, Search
+from mythos_gate.errors import Invalid
 
 router = APIRouter(prefix="/access/v1/search", tags=["decision"])
 OPEN = ""  # the identifier that is searched for
@@ -125,6 +126,8 @@ async def _found(request: Request, gate: Gate, presented: Credential, kind: Kind
     sent = await body.parsed(request)
     asked = body.shaped(shape, sent)
     entities = _entities(kind, sent)
+    if asked.context is not None and asked.context.actor_token is not None:
+        raise Invalid("context.actor_token: a search asks about all: leave it out")
     question = {"kind": kind, **entities}
     page = asked.page or Page()
     after, limit = "", page.limit

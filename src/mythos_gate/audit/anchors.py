@@ -24,6 +24,7 @@ from mythos_gate.tables import log_entries, log_leaves
 EVERY = 60.0  # seconds
 PATIENCE = 60.0  # seconds for one anchor, what is asked for it included
 TYPE = "anchor"
+FEW = 100  # of the newest, one of which is surely the gate's
 # What an anchor brings about itself: of these alone the log does not grow further.
 OWN = (TYPE, "session_opened")
 # Newest entries in which a process that begins looks for the last anchor. If so many have none, one is due.
@@ -136,11 +137,20 @@ async def _last(connection: AsyncConnection) -> int:
     newest = select(log_leaves.c.index).order_by(log_leaves.c.index.desc()).limit(1)
     end = (await connection.execute(newest)).scalar_one_or_none() or 0
     query = (
-        select(log_entries.c.body)
+        select(log_leaves.c.index, log_entries.c.body)
         .select_from(ENTRIES)
         .where(log_leaves.c.index > end - LOOKED, log_entries.c.type == TYPE)
         .order_by(log_leaves.c.index.desc())
-        .limit(1)
+        .limit(FEW)
     )
-    body = (await connection.execute(query)).scalar_one_or_none()
-    return 0 if body is None else int(json.loads(body)["checkpoint"]["size"])
+    covered = [_covered(index, body) for index, body in await connection.execute(query)]
+    return next((size for size in covered if size is not None), 0)
+
+
+def _covered(index: int, body: bytes) -> int | None:
+    """The size that an anchor covers; None if it is none, as whoever has the service's login can write."""
+    try:
+        size = json.loads(body)["checkpoint"]["size"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return size if type(size) is int and 0 <= size <= index else None

@@ -136,6 +136,7 @@ class Account:
         self.unchecked: dict[str, int] = {}
         self.denied: list[str] = []
         self.writers: dict[str, Writer] = {}
+        self.retired: dict[str, int] = {}  # keys, as verifiers, with the leaf that ends them
         self.types: dict[str, int] = {}
         self._ids: set[bytes] = set()
         self._policies: set[str] = set()
@@ -148,6 +149,7 @@ class Account:
         self._named: dict[bytes, tuple[int, bytes] | None] = {}  # by the ids that claims name, place and leaf
         self._torn: set[str] = set()  # writers of which not all that is here is at hand
         self._latest = -EVER
+        self._leapt: Seen | None = None  # an entry that came long after all before it, and what was latest until then
         self._earliest = EVER, 0  # and at which leaf
         self._seen = sorted(seen)
         self._after, self._before = -EVER, EVER  # what the witnesses allow
@@ -204,12 +206,22 @@ class Account:
         if policy:
             self._rest(entry.place, policy)
         elif members is not None:
-            self._special[members["type"]](self, entry.place, members)
+            self._say(entry, members)
+
+    def _say(self, entry: Row, members: dict[str, Any]) -> None:
+        kind = members["type"]
+        is_registrys, say = self._special[kind]
+        if (entry.writer == "registry") is is_registrys:
+            say(self, entry.place, members)
+        else:
+            self.find("claim", entry.place, f"is {kind} and by {entry.writer}, who writes none")
 
     def _lack(self, place: int) -> None:
+        if place >= self._next:
+            self._ask_witnesses(place)
         self._missing = place
         self._gone.append(place)
-        self._since.append(self._latest)
+        self._since.append(max(self._latest, self._after))
 
     # --- ids and times ---
 
@@ -229,14 +241,24 @@ class Account:
             self._ask_witnesses(place)
         if at < self._earliest[0]:
             self._earliest = at, place
-        if at >= self._latest:
-            self._latest = at
-        elif at < self._latest - self._tolerance:
-            self.find("time", place, f"says {told(at)}, after entries of {told(self._latest)}: it is back-dated")
+        self._order(place, at)
         if at < self._after:
             self.find("time", place, f"says {told(at)}, but a witness saw the log without it later: it is back-dated")
         elif at > self._before:
             self.find("time", place, f"says {told(at)}, but a witness saw it in the log before that")
+
+    def _order(self, place: int, at: int) -> None:
+        """Times may fall by the tolerance. One that leapt ahead counts only when another entry follows it there."""
+        if at < self._latest - self._tolerance:
+            if self._leapt is None or at < self._leapt.at - self._tolerance:
+                self.find("time", place, f"says {told(at)}, after entries of {told(self._latest)}: it is back-dated")
+                return
+            what = f"one of them has a wrong time: the first says {told(self._latest)}, the last {told(at)}"
+            self.find("time", self._leapt.size, what, place + 1)
+            self._latest, self._leapt = max(at, self._leapt.at), None
+            return
+        self._leapt = Seen(place, self._latest) if at > self._latest + self._tolerance else None
+        self._latest = max(at, self._latest)
 
     def _ask_witnesses(self, place: int) -> None:
         """What is added after a witness saw the log is not older than that, and what it saw is not newer."""
@@ -357,11 +379,16 @@ class Account:
         else:
             self._pruning.append(pruned)
 
-    _special: ClassVar[dict[str, Callable[["Account", int, dict[str, Any]], None]]] = {
-        "session_opened": _open,
-        "policy_activated": _activate,
-        "anchor": _anchor,
-        "log_pruned": _prune,
+    def _retire(self, place: int, entry: dict[str, Any]) -> None:
+        self.retired.setdefault(str(entry.get("verifier")), place)
+
+    # Of each type whether the registry writes it, or a session of the gate.
+    _special: ClassVar[dict[str, tuple[bool, Callable[["Account", int, dict[str, Any]], None]]]] = {
+        "session_opened": (False, _open),
+        "policy_activated": (True, _activate),
+        "anchor": (False, _anchor),
+        "log_pruned": (True, _prune),
+        "log_key_retired": (True, _retire),
     }
 
     # --- what was said of others ---

@@ -61,10 +61,11 @@ def read(body: bytes) -> dict[str, Any]:
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def is_legible(body: bytes, identifier: str) -> bool:
-    """Whether lists and exports can show it: one line of JSON as this module writes it, an object with this id.
+def is_stored(body: bytes, columns: Mapping[str, str | int]) -> bool:
+    """Whether lists and exports can show it, and it says what the columns beside it say: whose, when, which.
 
-    `read` asks for more and takes twice as long; whoever verifies uses that.
+    That is one line of JSON as this module writes it. `read` asks for more and takes twice as long; whoever verifies
+    uses that.
     """
     try:
         members = orjson.loads(body)
@@ -73,7 +74,7 @@ def is_legible(body: bytes, identifier: str) -> bool:
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, RecursionError):
         return False
     has_nul = b"\\u0000" in body and NUL.search(body) is not None  # the pattern alone takes twenty times as long
-    is_entry = type(members) is dict and members.get("id") == identifier
+    is_entry = type(members) is dict and type(members.get("n")) is int and columns.items() <= members.items()
     return is_entry and not has_nul and len(body) <= LARGEST and written[3:-3] == body
 
 

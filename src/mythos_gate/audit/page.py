@@ -24,7 +24,7 @@ WRITTEN = re.compile(
     re.ASCII,
 )
 SECOND = len("2026-01-31T18:00:00")
-SPECIAL = frozenset({"session_opened", "policy_activated", "anchor", "log_pruned"})
+SPECIAL = frozenset({"session_opened", "policy_activated", "anchor", "log_pruned", "log_key_retired"})
 # Beside the members that every entry has (docs/log.md).
 DECISION = frozenset({"caller", "subject", "organization", "action", "resource", "context", "request", "facts",
                       "outcome", "rows", "reasons", "cause", "bypassed", "policy", "data_set"})  # fmt: skip

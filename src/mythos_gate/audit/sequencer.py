@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from mythos_gate.audit.checkpoint import Checkpoint
-from mythos_gate.audit.entry import is_legible, leaf_hash
+from mythos_gate.audit.entry import is_stored, leaf_hash, timestamp
 from mythos_gate.audit.merkle import (
     HASH,
     TILE_WIDTH,
@@ -34,7 +34,7 @@ PATIENCE = 30.0  # seconds for a statement
 ALONE = 0x6D79_7468_6F73  # the advisory lock's number
 
 QUEUED = """
-SELECT q.id, e.id AS entry_id, e.leaf, e.body
+SELECT q.id, e.id AS entry_id, e.at, e.type, e.writer, e.n, e.leaf, e.body
 FROM (SELECT id, entry_id, at FROM log_queue WHERE refused IS NULL ORDER BY id LIMIT $1) AS q
 LEFT JOIN log_entries AS e ON e.id = q.entry_id AND e.at = q.at
 ORDER BY q.id
@@ -173,15 +173,18 @@ class Sequencer:
     async def _sound(self, queued: Sequence[asyncpg.Record]) -> list[tuple[int, bytes]]:
         """Of what was queued (id, leaf), the leaf computed from the bytes. The rest stays queued, marked, for ever."""
         sound, refused = [], dict[str, list[int]]()
-        for number, identifier, leaf, body in queued:
+        for number, identifier, at, kind, writer, n, leaf, body in queued:
             if body is None:
                 refused.setdefault("the entry is gone", []).append(number)
-            elif leaf_hash(body) != leaf:
+                continue
+            if leaf_hash(body) != leaf:
                 refused.setdefault("the entry is not what its leaf says", []).append(number)
-            elif not is_legible(body, str(identifier)):
-                refused.setdefault("the entry is none that could be read back", []).append(number)
-            else:
+                continue
+            columns = {"id": str(identifier), "at": timestamp(at), "type": kind, "writer": writer, "n": n}
+            if is_stored(body, columns):
                 sound.append((number, leaf))
+            else:
+                refused.setdefault("the entry cannot be read back, or is not what its columns say", []).append(number)
         for why, numbers in refused.items():
             logger.critical("the log was tampered with: %s (queued as %s)", why, numbers)
             await self._session.execute(REFUSE, numbers, why)

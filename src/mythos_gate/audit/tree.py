@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, column, func, literal, select, text
+from sqlalchemy import BigInteger, Uuid, bindparam, column, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit import checkpoint, merkle
 from mythos_gate.audit.checkpoint import Checkpoint
-from mythos_gate.audit.merkle import HASH, TILE_WIDTH, Node, Tile
-from mythos_gate.tables import log_checkpoints, log_head, log_leaves, log_queue
+from mythos_gate.audit.merkle import HASH, TILE_HEIGHT, TILE_WIDTH, Node, Tile
+from mythos_gate.tables import log_checkpoints, log_head, log_queue
 
+# In one statement: the tiles on a leaf's way up and those on the right edge of a tree, which have all of its proof.
+WAY = text("""
+SELECT leaf.index AS place, tile.level, tile.index, tile.hashes
+FROM log_leaves AS leaf CROSS JOIN generate_series(0, CAST(:top AS integer)) AS risen
+JOIN log_tiles AS tile ON tile.level = risen
+  AND tile.index IN (leaf.index >> 8 * (risen + 1), CAST(:size AS bigint) >> 8 * (risen + 1))
+WHERE leaf.id = :entry AND leaf.index < :size
+""").bindparams(bindparam("entry", type_=Uuid))
 # As text, whose form is the same for any number of them: SQLAlchemy would write a VALUES anew for each proof.
 TILES = text(
     "SELECT level, index, hashes FROM log_tiles WHERE (level, index) IN"
@@ -77,10 +85,15 @@ async def checkpoints(connection: AsyncConnection, start: int, end: int, most: i
     return list((await connection.execute(query)).scalars())
 
 
-async def place(connection: AsyncConnection, entry: UUID) -> int | None:
-    """The leaf index of an entry; None if it is not in the tree, or not yet."""
-    query = select(log_leaves.c.index).where(log_leaves.c.id == entry)
-    return (await connection.execute(query)).scalar_one_or_none()
+async def inclusion(connection: AsyncConnection, entry: UUID, size: int) -> tuple[int, list[bytes]] | None:
+    """The leaf index of an entry, and its inclusion proof in the tree of this size; None if that does not have it."""
+    asked = {"entry": entry, "size": size, "top": (max(size, 1).bit_length() - 1) // TILE_HEIGHT}
+    rows = (await connection.execute(WAY, asked)).all()
+    if not rows:
+        return None
+    index = rows[0].place
+    have = {Tile(level, number): hashes for _, level, number, hashes in rows}
+    return index, merkle.proof(merkle.inclusion_nodes(index, size), have)
 
 
 async def tiles(connection: AsyncConnection, wanted: Sequence[Tile]) -> dict[Tile, bytes]:

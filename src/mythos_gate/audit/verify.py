@@ -94,6 +94,7 @@ class _Verification:
         self._files = Files(given, self._manifest, self._differs)
         self._tolerance = tolerance
         self._heads: dict[int, Checkpoint] = {}  # every signed head in the bundle, by size
+        self._signers: dict[int, set[str]] = {}  # the keys that signed them, of those given
         self._seen: list[Seen] = []
         self._old: Checkpoint | None = None  # that the auditor kept
         self._roots: dict[int, bytes] = {}
@@ -111,6 +112,7 @@ class _Verification:
         else:
             self._check_records(head, account)
         account.close()
+        self._check_keys(account.retired)
         self._take_in(account)
         self._check_held(head)
         self._check_files()
@@ -149,9 +151,9 @@ class _Verification:
             return None
         if head.size != self._manifest.size:
             self._find(None, f"the checkpoint is of size {head.size}, the manifest of {self._manifest.size}")
-        self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log")
+        by = self._keep(given, head, cosigned)
+        self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log: {', '.join(by)}")
         self._check_witnesses(cosigned)
-        self._keep(head, cosigned)
         return head
 
     def _check_witnesses(self, cosigned: Mapping[str, int]) -> None:
@@ -163,9 +165,13 @@ class _Verification:
             self._find(None, f"{len(cosigned)} witnesses cosigned the checkpoint, {self._trust.quorum} are required")
         self._report.checked.append(f"witnesses of the checkpoint: {', '.join(saw) or 'none'}")
 
-    def _keep(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
+    def _keep(self, given: bytes, head: Checkpoint, cosigned: Mapping[str, int]) -> list[str]:
+        """The keys that signed it."""
         self._heads[head.size] = head
         self._date(head, cosigned)
+        signers = {key.text for key, _ in note.read(given, self._trust.keys).verified}
+        self._signers.setdefault(head.size, set()).update(signers)
+        return sorted(signers)
 
     def _date(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
         self._seen += [Seen(head.size, at * MICROSECONDS) for at in cosigned.values() if at]
@@ -188,7 +194,7 @@ class _Verification:
                 self._find(
                     None, f"the log signed two trees of size {head.size}: it tells different people different things"
                 )
-            self._keep(head, cosigned)
+            self._keep(given, head, cosigned)
         if unknown:
             self._report.unchecked.append(f"heads that none of the given keys signed, as before a rotation ({unknown})")
 
@@ -216,6 +222,14 @@ class _Verification:
             return
         at = (found.at - EPOCH) // EPOCH.resolution
         account.claim(Claim(f"the receipt of {found.entry}", found.leaf, id=UUID(found.entry).bytes, at=at))
+
+    def _check_keys(self, retired: Mapping[str, int]) -> None:
+        """A key that the log has ended signs no head that has that: who still has it could sign anything."""
+        for size, signers in self._signers.items():
+            ends = [retired.get(each, size) for each in signers]
+            if all(end < size for end in ends):
+                what = f"no key but one that the log retired at leaf {min(ends)} signed the head of {size} entries"
+                self._find(None, f"{what}: it is forged, unless the key that followed is missing here: give it too")
 
     # --- 2: a whole range ---
 

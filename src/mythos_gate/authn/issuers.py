@@ -123,7 +123,7 @@ class Issuer(Part):
         if len(confined) > 1:
             raise Unusable("it is confined in two ways")
         scope = next(iter(confined), Claimed())
-        return replace(scope, roles=roles, person=self._person(claims))
+        return replace(scope, roles=roles, person=self.person_of(claims))
 
     def _scope(self, rule: Rule, claims: Mapping[str, Any]) -> Claimed:
         home = rule.organization
@@ -133,7 +133,8 @@ class Issuer(Part):
             organization=home, authority=rule.authority, models=rule.models, organizations=rule.organizations
         )
 
-    def _person(self, claims: Mapping[str, Any]) -> tuple[str, str] | None:
+    def person_of(self, claims: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Organization and external id of whom the claims are about, if they say so. `Unusable`."""
         if self.person is None:
             return None
         identifier = _at(claims, self.person.claim)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -24,7 +25,8 @@ from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64decode
 
 from mythos_gate.audit import exchange
-from mythos_gate.authn import tokens
+from mythos_gate.authn import act, tokens
+from mythos_gate.authn.act import Chain
 from mythos_gate.authn.issuers import LONGEST, Issuer, Unusable
 from mythos_gate.authn.tokens import Names, Token
 from mythos_gate.errors import NotDecided
@@ -208,7 +210,19 @@ class Reader:
         except Unusable as error:
             raise tokens.refused(str(error)) from None
 
+    async def chain(self, text: str) -> Chain:
+        """Who acts for whom; `act.NOBODY` of a token that is not right. `NotDecided` if its keys are not known."""
+        try:
+            return _chain(*await self._verified(text))
+        except Unusable as error:
+            logger.warning("an actor's token was refused: %s", error)
+            return act.NOBODY
+
     async def _read(self, text: str) -> Token:
+        return _token(*await self._verified(text), self._names)
+
+    async def _verified(self, text: str) -> tuple[Issuer, Mapping[str, Any]]:
+        """Its issuer, and the claims that they signed. `Unusable`."""
         sent = _Sent.parse(text)
         found = self._issuers.get(sent.issuer)
         if found is None:
@@ -216,7 +230,12 @@ class Reader:
         issuer, keys = found
         sent.check_header(issuer)
         sent.check_signature(await keys.find(sent.kid, sent.algorithm))
-        return _token(issuer, sent.claims, self._names)
+        return issuer, sent.claims
+
+
+@lru_cache(256)  # all tokens of one key have the same
+def _header(part: str) -> Any:
+    return orjson.loads(urlsafe_b64decode(part.encode("ascii")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +255,8 @@ class _Sent:
         if len(parts) != 3:
             raise Unusable("it is no signed token")
         try:
-            header, claims, signature = (urlsafe_b64decode(part.encode("ascii")) for part in parts)
-            made = cls(orjson.loads(header), orjson.loads(claims), text.rpartition(".")[0].encode("ascii"), signature)
+            claims, signature = (urlsafe_b64decode(part.encode("ascii")) for part in parts[1:])
+            made = cls(_header(parts[0]), orjson.loads(claims), text.rpartition(".")[0].encode("ascii"), signature)
         except ValueError:
             raise Unusable("it cannot be read") from None
         if not isinstance(made.header, dict) or not isinstance(made.claims, dict):
@@ -276,7 +295,36 @@ class _Sent:
 
 
 def _token(issuer: Issuer, claims: Mapping[str, Any], names: Names) -> Token:
-    """From claims that are verified. The times are compared with the database's clock, as an API key's end is."""
+    """From claims that are verified. Whoever acts for another has not the other's word, and so is no caller."""
+    begins, ends = _times(issuer, claims)
+    if "act" in claims:
+        raise Unusable("its holder acts for another")
+    claimed = issuer.claimed(claims)
+    caller = names.of(issuer.issuer, _text(claims.get("sub"), "subject"))
+    return Token(claimed.id(caller, key_name(issuer.issuer)), begins, ends)
+
+
+def _chain(issuer: Issuer, claims: Mapping[str, Any]) -> Chain:
+    """From claims that are verified (RFC 8693 4.1): the outermost `act` acts now, `sub` is whom it is all for."""
+    begins, ends = _times(issuer, claims)
+    principal = issuer.person_of(claims)
+    if principal is None:
+        raise Unusable("it does not say whom its actor acts for")
+    actors: list[str] = []
+    acting = claims
+    while "act" in acting:
+        acting = acting["act"]
+        # An actor of another issuer is somebody else, whatever they are called there.
+        if not isinstance(acting, dict) or acting.get("iss", issuer.issuer) != issuer.issuer:
+            raise Unusable("an actor of it is none, or another issuer's")
+        actors.append(_text(acting.get("sub"), "actor"))
+    if not actors:
+        raise Unusable("it has no actor")
+    return Chain("/".join(principal), tuple(actors), begins, ends)
+
+
+def _times(issuer: Issuer, claims: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """When a token for this gate begins and ends, by the database's clock, as an API key's end is. `Unusable`."""
     audience = claims.get("aud")
     if issuer.audience not in (audience if isinstance(audience, list) else [audience]):
         raise Unusable("its audience is another")
@@ -284,10 +332,8 @@ def _token(issuer: Issuer, claims: Mapping[str, Any], names: Names) -> Token:
     if expires - issued > LIFETIME:
         raise Unusable(f"it is good for more than {LIFETIME}")
     begins = max(issued, _instant(claims["nbf"])) if "nbf" in claims else issued
-    claimed = issuer.claimed(claims)
-    caller = names.of(issuer.issuer, _text(claims.get("sub"), "subject"))
     leeway = timedelta(seconds=issuer.leeway)
-    return Token(claimed.id(caller, key_name(issuer.issuer)), begins - leeway, expires + leeway)
+    return begins - leeway, expires + leeway
 
 
 def key_name(issuer: str) -> str:

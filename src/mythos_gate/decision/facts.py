@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator
 
+from mythos_gate.authn.act import Chain
 from mythos_gate.decision.request import Request
 from mythos_gate.terms import (
     COVERAGE,
@@ -219,12 +220,15 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
+    """`name` is the external id, as its tokens call it."""
+
     id: str
     status: AgentStatus | None = None
     scopes: frozenset[str] = frozenset()
     expires: Instant | None = None
     runtime_country: str | None = None
     depth: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,9 +505,20 @@ def _agent(records: Records, request: Request, moment: Moment) -> str:
         return "credential_expired"
     if request.asked_capability not in agent.scopes:
         return "scope_exceeded"
-    if agent.depth is None or agent.depth > records.thresholds.agent_depth:
+    deepest = records.thresholds.agent_depth
+    if agent.depth is None or agent.depth > deepest or not _is_whole(request.chain, records, moment):
         return "depth_exceeded"
     return "registered"
+
+
+def _is_whole(chain: Chain | None, records: Records, moment: Moment) -> bool:
+    """Whether a token, if there is one, shows this agent acting for its sponsor, through no more agents than it may."""
+    if chain is None:
+        return True
+    agent, person = records.agent, records.person
+    if agent is None or person is None or chain.actors[0] != agent.name or chain.principal not in person.names:
+        return False
+    return len(chain.actors) <= records.thresholds.agent_depth and moment.within(chain.not_before, chain.expires_at)
 
 
 def _break_glass(records: Records, request: Request, moment: Moment) -> str:

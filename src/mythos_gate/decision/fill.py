@@ -102,7 +102,7 @@ found AS (
     FROM asked_people p
   UNION ALL SELECT 'agent:' || a.id, jsonb_build_object('organization', a.organization_id, 'name', a.external_id,
     'sponsor', a.sponsor_id, 'record', jsonb_build_object('id', a.id, 'status', a.status, 'scopes', a.scopes,
-      'expires', a.expires_at, 'runtime_country', a.runtime_country, 'depth', a.depth))
+      'expires', a.expires_at, 'runtime_country', a.runtime_country, 'depth', a.depth, 'name', a.external_id))
     FROM asked_agents a
   UNION ALL SELECT 'endpoint:' || e.id, jsonb_build_object('organization', e.organization_id, 'name', e.external_id,
     'record', jsonb_build_object('organization', e.organization_id, 'registered', e.status = 'active',

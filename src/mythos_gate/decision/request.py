@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from mythos_gate.authn.act import Chain
+
 
 @dataclass(slots=True)
 class Location:
@@ -29,6 +31,7 @@ class Request:
     endpoint: str | None = None
     mfa: str | None = None
     break_glass: str | None = None
+    chain: Chain | None = None  # of an agent that showed a token
 
     @property
     def by_agent(self) -> bool:
