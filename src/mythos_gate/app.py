@@ -6,19 +6,20 @@ import importlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mythos_gate import db, sequencing
 from mythos_gate.api import (
@@ -103,7 +104,32 @@ class Service(FastAPI):
         await self.front(scope, receive, send)
 
     async def framework(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(scope, receive, send)
+        await super().__call__(scope, receive, _briefly(send) if scope["type"] == "lifespan" else send)
+
+
+def _briefly(send: Send) -> Send:
+    """Why it could not start is told in one line by `_starting`; else the server would write the traceback as well."""
+
+    async def brief(message: Message) -> None:
+        await send({**message, "message": ""} if message["type"].endswith(".failed") else message)
+
+    return brief
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """What keeps the service from starting, in one line and without what a database or a file says of it."""
+    try:
+        yield
+    except Misconfigured as error:
+        logger.critical("the service cannot start: %s", error)
+        raise
+    except (SQLAlchemyError, asyncpg.PostgresError, OSError) as error:
+        logger.error("the service cannot start: the database does not answer: %s", type(error).__name__)  # noqa: TRY400
+        raise
+    except Exception:
+        logger.exception("the service cannot start")
+        raise
 
 
 def wall_clock() -> datetime:
@@ -139,7 +165,8 @@ def create(settings: Settings, clock: Clock | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.gate = await _start(settings, clock or Clock(wall_clock), stack)
+            with _starting():
+                app.state.gate = await _start(settings, clock or Clock(wall_clock), stack)
             yield
 
     app = Service(

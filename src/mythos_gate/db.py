@@ -26,9 +26,16 @@ class DbRole(StrEnum):
     READER = "mythos_gate_reader"
     COMPLIANCE = "mythos_gate_compliance"
     SEQUENCER = "mythos_gate_sequencer"
+    TENANT_READER = "mythos_gate_tenant_reader"
+    TENANT = "mythos_gate_tenant"
+    OFFICE = "mythos_gate_office"
 
 
 SERVING = (DbRole.SERVICE, DbRole.READER, DbRole.COMPLIANCE)
+# What a pool's connection becomes for a transaction that is confined to one organization; nobody logs in as these.
+CONFINED = {DbRole.READER: DbRole.TENANT_READER, DbRole.COMPLIANCE: DbRole.TENANT}
+BECOME = "SELECT set_config('role', %s, true)"
+CONFINE = "SELECT set_config('mythos_gate.organization', %s, true), set_config('role', %s, true)"
 
 
 def owner_url(settings: Settings) -> str:
@@ -94,7 +101,29 @@ def engine(url: str, role: DbRole, pool_size: int = 10, patience: float = 0) -> 
         cursor.close()
         connection.commit()
 
+    @event.listens_for(made.sync_engine, "begin")
+    def confine(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if "organization" in options:
+            connection.exec_driver_sql(CONFINE, (options["organization"], CONFINED[role]))
+        elif "becoming" in options:
+            connection.exec_driver_sql(BECOME, (options["becoming"],))
+
     return made
+
+
+def confined(pool: AsyncEngine, organization: str) -> AsyncEngine:
+    """The same pool, for transactions in which no other organization than the one of this id is there.
+
+    They begin as another role, whose rows are chosen by policies of the tables. It ends with the transaction, and holds
+    against a query that forgets whose records it may read: not against one that sets the role itself.
+    """
+    return pool.execution_options(organization=organization)
+
+
+def without_nationality(pool: AsyncEngine) -> AsyncEngine:
+    """Compliance's pool, for transactions of those who administer and are not compliance."""
+    return pool.execution_options(becoming=DbRole.OFFICE)
 
 
 async def pool(url: str, role: DbRole, size: int) -> asyncpg.Pool:

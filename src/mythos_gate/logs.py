@@ -33,13 +33,28 @@ def _raised(error: BaseException) -> dict[str, Any]:
     return {"error": type(error).__name__, "where": where} | ({"sqlstate": state} if state else {})
 
 
+class Told(logging.Filter):
+    """All but what the server adds when the service could not start: the service has said why (`app`)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.name != "uvicorn.error" or record.msg != "Application startup failed. Exiting."
+
+
 def config(*, access: bool) -> dict[str, Any]:
     """For `logging.config`: everything to stderr. The access log only if it is wanted."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": Lines}},
-        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines", "stream": "ext://sys.stderr"}},
+        "filters": {"told": {"()": Told}},
+        "handlers": {
+            "lines": {
+                "class": "logging.StreamHandler",
+                "formatter": "lines",
+                "filters": ["told"],
+                "stream": "ext://sys.stderr",
+            }
+        },
         "root": {"handlers": ["lines"], "level": "WARNING"},
         "loggers": {"mythos_gate.access": {"level": "INFO" if access else "CRITICAL"}},
     }

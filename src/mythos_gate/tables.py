@@ -43,6 +43,8 @@ metadata = MetaData(
 )
 
 TIME = DateTime(timezone=True)
+# The organization that a transaction is confined to (`db.confined`), if it is.
+TENANT = text("nullif(current_setting('mythos_gate.organization', true), '')")
 TEXTS = ARRAY(Text)
 # A slash would make ORGANIZATION/EXTERNAL_ID ambiguous.
 SLUG = "[a-z0-9][a-z0-9._-]{0,62}"
@@ -560,6 +562,7 @@ idempotency_keys = Table(
     Column("answer", LargeBinary, nullable=False),
     Column("created_at", TIME, nullable=False, server_default=func.clock_timestamp(), index=True),
     Column("told_at", TIME),  # again, for the last time
+    Column("organization_id", Text, server_default=TENANT),  # the administrator's whose answer it is
     CheckConstraint("octet_length(id) = 32", name="id"),
     CheckConstraint("octet_length(request) = 32", name="request"),
 )

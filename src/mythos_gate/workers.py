@@ -76,7 +76,8 @@ class Workers:
             return False
         if not self._stopping:
             in_vain = code == NOT_STARTED or time.monotonic() - ended.began < PAUSE
-            logger.error("process %s %s", process, "could not start" if code == NOT_STARTED else f"ended with {code}")
+            if code != NOT_STARTED:  # else it has said why
+                logger.error("process %s ended with %s", process, code)
             self._start(ended.work, PAUSE if in_vain else 0)
         return True
 

@@ -1,10 +1,15 @@
 """Assessments: asserted by two officers of compliance, read by compliance alone, and every read in the log."""
 
+import re
+
 import pytest
+from sqlalchemy import event
 
 from mythos_gate.terms import Role
+from tests.api.test_every_route import routes
 from tests.api.test_resources import Rest
 from tests.service import question
+from tests.test_conventions import DECIDING
 
 pytestmark = pytest.mark.anyio
 PATH = "people/acme/new/assessment"
@@ -154,6 +159,36 @@ async def test_reads_are_in_the_log_and_nationalities_are_nowhere_else(service, 
         assert word not in everything
     # The tag counts changes, so that it tells nothing of what they were.
     assert read.headers["etag"] == f'"{read.json()["id"]}-1"'
+
+
+async def test_every_route_that_reads_of_nationality_notes_it(service, officers):
+    """Whatever it asks the database for: told by the statements, not by its name."""
+    one, _ = officers
+    await propose(one)
+    read = []
+    apart = re.compile(r"FROM (nationality_records|export_assessments|assessment_proposals|nationality_commitments)")
+
+    def watch(_connection, _cursor, statement, *_):
+        read.extend(apart.findall(statement.replace("\n", " ")))
+
+    for engine in (service.gate.registry.engine, service.gate.reader):
+        event.listen(engine.sync_engine, "before_cursor_execute", watch)
+    noted: set[str] = set()
+    silent: set[str] = set()
+    for method, route in sorted(routes()):
+        if method != "GET" or route in DECIDING:
+            continue
+        path = re.sub("{person}", "acme/new", re.sub("{reference}", "acme/new", route))
+        for query in ("", "?country_group=A:1") if route == "/v1/people" else ("",):
+            read.clear()
+            before = len(await service.entries())
+            answer = await service.client.get(re.sub(r"{\w+}", "x", path) + query, headers=one.headers)
+            types = [entry["body"]["type"] for entry in (await service.entries())[before:]]
+            told = "nationality_read" in types
+            assert bool(read) == told, (path, answer.status_code, read, types)
+            (noted if told else silent).add(route + query)
+    assert noted == {"/v1/attention", "/v1/people?country_group=A:1", "/v1/people/{person}/assessment"}
+    assert len(silent) > 40
 
 
 async def test_people_are_found_by_country_group_by_compliance_alone(service, officers):

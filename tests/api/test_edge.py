@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from mythos_gate import cli
 from mythos_gate.api.edge import HEAD_LIMIT, MOST_HEADERS, Edge, always
+from mythos_gate.app import HOT
 from mythos_gate.terms import Role
 from tests.api.test_every_route import routes
 from tests.api.test_wire import answers, asking, port, value_of  # noqa: F401  a fixture
@@ -147,3 +148,15 @@ async def test_what_is_no_http_is_told_as_a_problem(port, sent):  # noqa: F811
 
 async def test_the_service_runs_behind_this_protocol():
     assert "http=wire.Protocol" in Path(cli.__file__).read_text()
+
+
+@pytest.mark.parametrize("path", ["/v1/people", "/v1/log", "/forward-auth", "/access/v1/search/subject", *HOT])
+async def test_who_calls_is_said_once(service, path):
+    """One key would be taken by whoever stands before the gate, and the other by the gate."""
+    one, two = (service.keys[role] for role in (Role.GATEWAY, Role.COMPLIANCE))
+    method = "GET" if path in {"/v1/people", "/v1/log", "/forward-auth"} else "POST"
+    for first, second in ((one, two), (two, one), (two, two)):
+        headers = [("Authorization", f"Bearer {first}"), ("authorization", f"Bearer {second}"), ("X-Request-ID", "r-1")]
+        answer = await service.client.request(method, path, headers=headers)
+        assert (answer.status_code, answer.json()["detail"]) == (400, "Authorization: is there twice: send it once")
+        assert (answer.headers["content-type"], answer.headers["x-request-id"]) == ("application/problem+json", "r-1")

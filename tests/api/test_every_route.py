@@ -11,7 +11,7 @@ from tests.api.test_erasure import aged
 from tests.api.test_personal_data import named
 from tests.api.test_prune import aged as long_ago
 from tests.api.test_resources import CHANGES, NEW, Rest
-from tests.api.test_routes import declared
+from tests.api.test_routes import permission_of
 from tests.service import question
 from tests.test_conventions import DECIDING, PUBLIC, _routes
 
@@ -327,7 +327,7 @@ BY_TWO = {
 
 def routes():
     return {
-        (method, path): declared(route)
+        (method, path): permission_of(route)
         for route in _routes()
         if (path := re.sub(r":path}", "}", route.path)) not in PUBLIC
         for method in route.methods or ()

@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
+from mythos_gate.api import deps
 from mythos_gate.terms import Role
 from tests.api.test_resources import NEW, Rest
 from tests.service import question
@@ -246,3 +249,29 @@ async def test_an_operator_reads_nothing_of_the_registry(service):
     for path in ("people", "grants", "organizations", "proposals", "stops", "attention", "log/entries", "screenings"):
         assert (await operator("GET", path)).status_code == 403
     assert (await operator("GET", "programme")).json()["policy_revision"] == 1
+
+
+async def test_an_officer_reaches_no_nationality_even_where_no_route_keeps_it(service, monkeypatch):
+    """The database refuses it: officers, operators and auditors administer as a role of their own."""
+    real, asked = deps.Gate.confine, []
+
+    def confine(gate, caller):
+        real(gate, caller)
+        asked.append(gate.registry.engine)
+
+    monkeypatch.setattr(deps.Gate, "confine", confine)
+    keys = [await service.key(Role.OFFICER, authority="orrery"), service.authorization(Role.OPERATOR)]
+    for headers in (*keys, service.authorization(Role.COMPLIANCE)):
+        assert (await service.client.get("/v1/programme", headers=headers)).status_code == 200
+    *officers, compliance = asked
+    for table in ("nationality_records", "export_assessments", "nationality_commitments", "export_assessments_history"):
+        query = text(f"SELECT count(*) FROM {table}")
+        for engine in officers:
+            async with engine.connect() as connection:
+                with pytest.raises(ProgrammingError, match="permission denied"):
+                    await connection.execute(query)
+        async with compliance.connect() as connection:
+            await connection.execute(query)
+    async with officers[0].connect() as connection:
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            await connection.execute(text("SELECT export_assessment('per_1')"))

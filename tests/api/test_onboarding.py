@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from mythos_gate.registry import callers
 from mythos_gate.terms import Role
 from tests.api.test_resources import Rest
 from tests.service import question
@@ -56,6 +57,22 @@ async def test_a_list_is_sent_fetched_and_sent_again_without_a_change(service, a
     assert service.sql("SELECT DISTINCT requested_by FROM people WHERE starts_with(external_id, 'e-')") == [(caller,)]
     types = [item["body"]["type"] for item in await service.entries()]
     assert (types.count("exported"), types[-3:].count("imported")) == (2, 1)
+
+
+@pytest.mark.parametrize(("person", "asked"), [(None, None), ("acme/us", "us")])
+async def test_a_service_without_a_person_stands_nowhere_as_who_asked(service, person, asked):
+    """Whoever asks for access is a person: two people were told apart by a name that is nobody's."""
+    scope = callers.Scope(organization="acme", person=person)
+    async with service.gate.registry.change("key_created", "test") as change:
+        made = await callers.create_key(change, "directory", [Role.ORG_ADMIN], service=True, scope=scope)
+    directory = Rest(service, {"Authorization": f"Bearer {made.text}"})
+    one = await directory("POST", "people", {"external_id": "n-1", "employment": "employee"})
+    assert (one.status_code, one.json()["requested_by"]) == (201, asked)
+    assert (await send(directory, "people", "external_id,employment\nn-2,employee\n")).json()["created"] == 1
+    assert (await directory("GET", "people/acme/n-2")).json()["requested_by"] == asked
+    # And who asked before stays.
+    assert (await send(directory, "people", "external_id,employment\nus,contractor\n")).json()["updated"] == 1
+    assert (await directory("GET", "people/acme/us")).json()["requested_by"] == "r1"
 
 
 async def test_agents_and_endpoints_too(admin):

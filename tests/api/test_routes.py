@@ -6,16 +6,9 @@ import pytest
 
 from mythos_gate.terms import Permission, Role
 from tests.service import question
-from tests.test_conventions import PUBLIC, SEARCHES, _routes
+from tests.test_conventions import DECIDING, PUBLIC, _routes, declared
 
 pytestmark = pytest.mark.anyio
-DECIDING = {
-    "/access/v1/evaluation": Permission.EVALUATE,
-    "/access/v1/evaluations": Permission.EVALUATE,
-    **dict.fromkeys(SEARCHES, Permission.EVALUATE),
-    "/forward-auth": Permission.EVALUATE,
-    "/v1/explain": Permission.EXPLAIN,
-}
 # Who may what compliance may not.
 OTHERS = {Permission.READ_LOG: Role.AUDITOR, Permission.PROVISION: Role.SCIM}
 # What each route asks for, apart from its own signature.
@@ -202,13 +195,8 @@ ALLOWED = {
 }
 
 
-def declared(route):
-    """The permission that a route's signature asks for."""
-    if route.path in DECIDING:
-        return DECIDING[route.path]
-    [permission] = {
-        found for each in route.dependant.dependencies if (found := getattr(each.call, "permission", None)) is not None
-    }
+def permission_of(route):
+    [permission] = declared(route)
     return permission
 
 
@@ -218,7 +206,7 @@ def routes(service):
     document = service.app.openapi()["paths"]
     documented = {(method.upper(), path) for path, methods in document.items() for method in methods}
     known = {
-        (method, path): declared(route)
+        (method, path): permission_of(route)
         for route in _routes()
         if (path := re.sub(r":path}", "}", route.path)) not in PUBLIC
         for method in route.methods or ()

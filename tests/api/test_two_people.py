@@ -180,6 +180,7 @@ async def test_what_is_decided_keeps_no_nationality_twice(service, officers):
         assert service.sql("SELECT count(*) FROM assessment_proposals") == [(0,)]
     roles = service.sql(
         "SELECT grantee FROM information_schema.role_table_grants WHERE table_name = 'assessment_proposals' AND grantee LIKE 'mythos%%'"
+        " AND privilege_type = 'SELECT'"
     )
     assert {role for (role,) in roles} == {"mythos_gate_compliance"}
     before = service.sql("SELECT count(*) FROM nationality_commitments")

@@ -25,7 +25,10 @@ async def list_attention(
     limit: Limit = 100,
     cursor: Text | None = None,
 ) -> dict[str, Any]:
-    """What falls due within so many days, or fell due in the last `overdue` days; the soonest first."""
+    """What falls due within so many days, or fell due in the last `overdue` days; the soonest first.
+
+    To compliance also whose evidence ends, which is noted in the log.
+    """
     now = gate.now
     assesses = gate.permissions.has(caller, Permission.ASSESS)
     # When evidence ends is on record with nationality, which the reader's role cannot see.
@@ -40,6 +43,9 @@ async def list_attention(
             after=_place(cursor),
             limit=limit + 1,
         )
+    if assesses:  # whose evidence ends is no US person
+        people = sum(item["kind"] == attention.EVIDENCE for item in found)
+        await gate.log.note("nationality_read", {"actor": caller.id, "evidence": people})
     return paged(found, limit, lambda item: f"{item['due']} {item['kind']} {item['id']}")
 
 

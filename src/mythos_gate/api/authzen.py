@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, TheGate
+from mythos_gate.api.deps import Gate, MayEvaluate, MayExplain, TheGate
 from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.api.text import Text, is_text
 from mythos_gate.authn.bearer import Credential
@@ -127,7 +127,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/access/v1/evaluation", responses=PROBLEMS, openapi_extra=BODY)
-async def evaluation(request: Request, gate: TheGate) -> Response:
+async def evaluation(
+    request: Request,
+    gate: TheGate,
+    presented: MayEvaluate,  # noqa: ARG001  the signature says who may call
+) -> Response:
     """May this subject do this? A recorded decision with the reason that is safe to show."""
     return (await evaluated(gate, Incoming.of(request.scope, request.receive))).response()
 
@@ -144,10 +148,10 @@ async def answered(gate: Gate, ask: Ask) -> Reply:
 
 
 @router.post("/v1/explain", responses=PROBLEMS, openapi_extra=BODY)
-async def explain(request: Request, gate: TheGate) -> Response:
+async def explain(request: Request, gate: TheGate, presented: MayExplain) -> Response:
     """What would be decided, with all reasons; no entry is written and no seat claimed."""
     incoming = Incoming.of(request.scope, request.receive)
-    ask = await _asked(gate, incoming, Permission.EXPLAIN)
+    ask = read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
     await _show(gate, [ask])
     answer = await gate.pdp.explain(ask)
     return Reply(orjson.dumps(shown(answer))).response()
@@ -213,13 +217,13 @@ async def _claimed(gate: Gate, needed: SeatsNeeded) -> None:
             await seats.claim(change, needed.person, needed.grants)
 
 
-async def _asked(gate: Gate, incoming: Incoming, permission: Permission = Permission.EVALUATE) -> Ask:
+async def _asked(gate: Gate, incoming: Incoming) -> Ask:
     """The question; a caller without a valid key is told so before anything about the body."""
     presented = await gate.bearer(incoming.authorization)
     try:
         return read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
     except GateError:
-        await gate.pdp.require(presented, permission)
+        await gate.pdp.require(presented, Permission.EVALUATE)
         raise
 
 

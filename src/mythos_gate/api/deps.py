@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from mythos_gate import db
 from mythos_gate.api import idempotency
 from mythos_gate.api.refusals import Refusals
 from mythos_gate.api.tokens import Tokens
@@ -30,9 +31,9 @@ from mythos_gate.settings import Settings
 from mythos_gate.terms import Permission
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gate:
-    """The parts of a running service."""
+    """The parts of a running service; of a request its own copy, confined to its caller."""
 
     settings: Settings
     pdp: Pdp
@@ -52,6 +53,14 @@ class Gate:
     lockout: Lockout = field(default_factory=Lockout)
     refusals: Refusals = field(default_factory=Refusals)
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
+
+    def confine(self, caller: Caller) -> None:
+        """What is asked of the registry from now on is asked for this caller; `may` has it done."""
+        if caller.organization_id is not None:
+            self.registry.confine(caller.organization_id)
+            self.reader = db.confined(self.reader, caller.organization_id)
+        elif not self.permissions.has(caller, Permission.ASSESS):
+            self.registry.spare_nationality()
 
     async def close(self) -> None:
         """End the claims that are under way: their connections go back before the pools are closed."""
@@ -79,7 +88,7 @@ class Gate:
 async def gate(request: Request) -> Gate:  # a plain function would be run in a thread
     found: Gate = request.app.state.gate
     attempt: Attempt | None = getattr(request.state, "attempt", None)
-    return found if attempt is None else replace(found, registry=attempt)
+    return replace(found, registry=attempt or replace(found.registry))
 
 
 TheGate = Annotated[Gate, Depends(gate)]
@@ -123,6 +132,7 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
         request.state.administrative = True
         found = await authenticate(the_gate, await the_gate.bearer(request.headers.get("authorization")))
         request.state.caller = found
+        the_gate.confine(found)
         the_gate.permissions.require(found, permission)
         await _require_known(request)
         if isinstance(the_gate.registry, Attempt):
@@ -131,6 +141,21 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
     return permitted
+
+
+def may_ask(permission: Permission) -> Callable[..., Awaitable[Credential]]:
+    """A dependency of the decisions' routes: what was presented by somebody who has this permission.
+
+    The PDP knows its callers by what the decision rests on, and requires the permission again when it decides.
+    """
+
+    async def asking(request: Request, the_gate: TheGate) -> Credential:
+        presented = await the_gate.bearer(request.headers.get("authorization"))
+        await the_gate.pdp.require(presented, permission)
+        return presented
+
+    asking.permission = permission  # type: ignore[attr-defined]
+    return asking
 
 
 async def _require_known(request: Request) -> None:
@@ -156,6 +181,8 @@ def require_person(caller: Caller) -> None:
         raise NotPermitted(f"this is a person's own word: {what}")
 
 
+MayEvaluate = Annotated[Credential, Depends(may_ask(Permission.EVALUATE))]
+MayExplain = Annotated[Credential, Depends(may_ask(Permission.EXPLAIN))]
 MaySuspend = Annotated[Caller, Depends(may(Permission.SUSPEND))]
 MaySuspendStaff = Annotated[Caller, Depends(may(Permission.SUSPEND_STAFF))]
 MayReadDecisions = Annotated[Caller, Depends(may(Permission.READ_DECISIONS))]

@@ -7,10 +7,11 @@ from typing import TypeAlias
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mythos_gate.api import problems
-from mythos_gate.errors import HeadersTooLarge, TooLarge
+from mythos_gate.errors import HeadersTooLarge, Invalid, TooLarge
 
 # Where a whole file is sent, or a long list.
 FILES = frozenset({"/v1/people/import", "/v1/agents/import", "/v1/endpoints/import", "/v1/data-sets", "/v1/screenings"})
+AUTHORIZATION = b"authorization"
 MOST_HEADERS, HEAD_LIMIT = 100, 32_768  # headers, and bytes of their names and values
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -51,6 +52,9 @@ class Edge:
             told = f"a request has at most {MOST_HEADERS} headers of together {HEAD_LIMIT} bytes"
             await problems.of(HeadersTooLarge(told), scope["path"])(scope, receive, send)
             return
+        if sum(name == AUTHORIZATION for name, _ in scope["headers"]) > 1:
+            await problems.of(ambiguous())(scope, receive, send)
+            return
         scope.setdefault("state", {})["received"] = asyncio.get_running_loop().time()
         limit = self._import_limit if scope["path"] in FILES else self._body_limit
         size = 0
@@ -68,6 +72,11 @@ class Edge:
 
 def _large(headers: Headers) -> bool:
     return len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > HEAD_LIMIT
+
+
+def ambiguous() -> Invalid:
+    """Who calls is said once: of two headers the gate would take one, and whoever stands before it the other."""
+    return Invalid("Authorization: is there twice: send it once")
 
 
 def over(limit: int) -> TooLarge:

@@ -10,7 +10,7 @@ from pydantic import StrictBool
 
 from mythos_gate.api import authzen, body
 from mythos_gate.api.authzen import PROBLEMS, Action, Context, Part, Resource, Subject
-from mythos_gate.api.deps import Gate, TheGate
+from mythos_gate.api.deps import Gate, MayEvaluate, TheGate
 from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.authn.bearer import Credential
 from mythos_gate.decision.pdp import Answer, Ask
@@ -59,7 +59,11 @@ class Sent(Part):
 
 
 @router.post("/access/v1/evaluations", responses=PROBLEMS, openapi_extra=body.documented(Evaluations))
-async def evaluations(request: Request, gate: TheGate) -> Response:
+async def evaluations(
+    request: Request,
+    gate: TheGate,
+    presented: MayEvaluate,  # noqa: ARG001  the signature says who may call
+) -> Response:
     """Each item is a recorded decision; without items the request is one question, answered as such.
 
     Items say why, as the answer to one question does, if `options.explain` is true.

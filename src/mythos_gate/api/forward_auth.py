@@ -10,10 +10,9 @@ from fastapi import APIRouter, Request, Response
 
 from mythos_gate.api import problems
 from mythos_gate.api.authzen import evaluate, read
-from mythos_gate.api.deps import TheGate
+from mythos_gate.api.deps import MayEvaluate, TheGate
 from mythos_gate.api.front import Incoming
 from mythos_gate.errors import Invalid
-from mythos_gate.terms import Permission
 
 router = APIRouter(tags=["decision"])
 PREFIX = "x-gate-"
@@ -59,16 +58,10 @@ DOCUMENTED = [
     },
     openapi_extra={"parameters": DOCUMENTED},
 )
-async def forward_auth(request: Request, gate: TheGate) -> Response:
+async def forward_auth(request: Request, gate: TheGate, presented: MayEvaluate) -> Response:
     """May this subject do this? 200 or 403; anything else is no answer, and the proxy refuses."""
     incoming = Incoming.of(request.scope, request.receive)
-    presented = await gate.bearer(incoming.authorization)
-    try:
-        ask = read(incoming, presented, _members(request))
-    except Invalid:
-        await gate.pdp.require(presented, Permission.EVALUATE)
-        raise
-    (answer,) = await evaluate(gate, [ask])
+    (answer,) = await evaluate(gate, [read(incoming, presented, _members(request))])
     code, told = answer.told.reason.subject_sees, answer.told.reason.message
     response = Response() if answer.told.decision.allowed else problems.response(DENIED, told, code=code)
     response.headers["X-Decision-ID"], response.headers["X-Reason-Code"] = answer.id, code

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mythos_gate.api import problems, wire
 from mythos_gate.api.deps import Gate
-from mythos_gate.api.edge import NO_STORE, Headers, finishing, over
+from mythos_gate.api.edge import AUTHORIZATION, NO_STORE, Headers, ambiguous, finishing, over
 from mythos_gate.errors import GateError
 
 
@@ -36,13 +36,16 @@ class Incoming:
 
     @classmethod
     def received_now(cls, scope: Scope, receive: Receive, limit: int) -> "Incoming":
+        """`Invalid` if it is not clear who calls."""
         return cls._of(scope, receive, asyncio.get_running_loop().time(), limit)
 
     @classmethod
     def _of(cls, scope: Scope, receive: Receive, received: float, limit: int | None) -> "Incoming":
         authorization, content_type, request_id = None, "", None
         for name, value in scope["headers"]:
-            if name == b"authorization":
+            if name == AUTHORIZATION:
+                if authorization is not None:
+                    raise ambiguous()
                 authorization = value.decode("latin-1")
             elif name == b"content-type":
                 content_type = value.decode("latin-1")
@@ -101,11 +104,12 @@ class Front:
         if route is None:
             await self._app(scope, receive, send)
             return
-        incoming = Incoming.received_now(scope, receive, self._limit)
+        incoming = None
         try:
+            incoming = Incoming.received_now(scope, receive, self._limit)
             reply = await route(self._state.gate, incoming)
         except GateError as error:
-            error = self._state.gate.counted(error, incoming.authorization)
+            error = self._state.gate.counted(error, incoming and incoming.authorization)
             await problems.of(error)(scope, receive, finishing(scope, send, self._said))
             return
         except ClientDisconnect:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 
 from mythos_gate.api import body
@@ -25,6 +25,9 @@ class Taken(BaseModel):
     created: int
     updated: int
     unchanged: int
+
+
+Columns = Annotated[Text | None, Query(description="those wanted, with commas between; else all that can be imported")]
 
 
 def _add(resource: Resource) -> None:
@@ -51,13 +54,15 @@ def _add(resource: Resource) -> None:
         operation_id=f"export_{resource.name}",
         tags=[resource.name],
     )
-    async def export(gate: TheGate, caller: MayRead, organization: Text | None = None) -> Response:
+    async def export(
+        gate: TheGate, caller: MayRead, organization: Text | None = None, columns: Columns = None
+    ) -> Response:
         """One organization's records as a file that can be imported again. It is noted in the log."""
         chosen = organization or caller.organization
         if chosen is None:
             raise Invalid("organization: must be there: name the one whose records are wanted")
         async with read_only(gate) as connection:
-            exported = await onboarding.export(connection, resource, chosen, writer(gate, caller))
+            exported = await onboarding.export(connection, resource, chosen, writer(gate, caller), columns)
         noted: dict[str, Any] = {"actor": caller.id, "kind": resource.name, "rows": exported.rows}
         await gate.log.note("exported", noted)
         named = {"Content-Disposition": f'attachment; filename="{resource.name}.csv"'}

@@ -19,12 +19,12 @@ from mythos_gate.api.authzen import (
     ResourceProperties,
     Subject,
 )
-from mythos_gate.api.deps import Gate, TheGate
+from mythos_gate.api.deps import Gate, MayEvaluate, TheGate
 from mythos_gate.api.front import Reply
 from mythos_gate.api.text import Text
+from mythos_gate.authn.bearer import Credential
 from mythos_gate.decision.search import Kind, Search
 from mythos_gate.errors import Invalid
-from mythos_gate.terms import Permission
 
 router = APIRouter(prefix="/access/v1/search", tags=["decision"])
 OPEN = ""  # the identifier that is searched for
@@ -97,34 +97,32 @@ Shape: TypeAlias = SubjectSearch | ResourceSearch | ActionSearch
 
 
 @router.post("/subject", responses=PROBLEMS, openapi_extra=body.documented(SubjectSearch))
-async def subjects(request: Request, gate: TheGate) -> Response:
+async def subjects(request: Request, gate: TheGate, presented: MayEvaluate) -> Response:
     """Which people or agents may do this, as `ORGANIZATION/EXTERNAL_ID`; those alone about whom this key may ask.
 
     A page looks at a bounded number of them: it may hold few or none, and still have a `next_token`. Follow it to "".
     That it was asked is recorded, and no seat claimed; who would get a free seat is among them.
     """
-    return await _found(request, gate, Kind.SUBJECT, SubjectSearch)
+    return await _found(request, gate, presented, Kind.SUBJECT, SubjectSearch)
 
 
 @router.post("/resource", responses=PROBLEMS, openapi_extra=body.documented(ResourceSearch))
-async def resources(request: Request, gate: TheGate) -> Response:
+async def resources(request: Request, gate: TheGate, presented: MayEvaluate) -> Response:
     """Which models this subject may use so, in the version that the properties name. Recorded as a search."""
-    return await _found(request, gate, Kind.RESOURCE, ResourceSearch)
+    return await _found(request, gate, presented, Kind.RESOURCE, ResourceSearch)
 
 
 @router.post("/action", responses=PROBLEMS, openapi_extra=body.documented(ActionSearch))
-async def actions(request: Request, gate: TheGate) -> Response:
+async def actions(request: Request, gate: TheGate, presented: MayEvaluate) -> Response:
     """What this subject may do with the model: `invoke`, or nothing. Recorded as a search.
 
     Capability and purpose count where `action.properties` name them; else any will do that the subject's organization
     has a grant for.
     """
-    return await _found(request, gate, Kind.ACTION, ActionSearch)
+    return await _found(request, gate, presented, Kind.ACTION, ActionSearch)
 
 
-async def _found(request: Request, gate: Gate, kind: Kind, shape: type[Shape]) -> Response:
-    presented = await gate.bearer(request.headers.get("authorization"))
-    await gate.pdp.require(presented, Permission.EVALUATE)
+async def _found(request: Request, gate: Gate, presented: Credential, kind: Kind, shape: type[Shape]) -> Response:
     sent = await body.parsed(request)
     asked = body.shaped(shape, sent)
     entities = _entities(kind, sent)

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from mythos_gate import revision
+from mythos_gate import db, revision
 from mythos_gate.audit.entry import REGISTRY_PLACE, VERSION, template, uuid7
 from mythos_gate.errors import NotRecorded
 
@@ -44,6 +44,14 @@ class Registry:
 
     engine: AsyncEngine
     origin: str
+
+    def confine(self, organization: str) -> None:
+        """From now on nothing is read or written but what is this organization's: the database holds it."""
+        self.engine = db.confined(self.engine, organization)
+
+    def spare_nationality(self) -> None:
+        """From now on what compliance alone may see is out of reach."""
+        self.engine = db.without_nationality(self.engine)
 
     @asynccontextmanager
     async def change(self, kind: str, actor: str, *, dry: bool = False) -> AsyncIterator[Change]:

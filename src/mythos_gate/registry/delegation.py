@@ -8,6 +8,7 @@ from typing import Any
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry.kind import After, Bad, Clock, Findings, Kind, Parser, Record, Row
 from mythos_gate.registry.narrowing import lower
+from mythos_gate.registry.people import APART
 from mythos_gate.terms import Employment, Permission
 
 EVIDENCE = "obligations_evidence"
@@ -29,19 +30,29 @@ class Writer:
     now: datetime
 
 
+def requester(caller: Caller, organization: str | None) -> str | None:
+    """Whoever brings somebody in has asked for the access, and neither approves nor adjudicates it.
+
+    A service without a person on record is nobody who could: None, not its name where a person's stands.
+    """
+    if caller.is_service and caller.person_id is None:
+        return None
+    return caller.identity if organization is None else caller.identity_in(organization)
+
+
 def narrowed(kind: Kind, writer: Writer) -> Kind:
     """The kind as this writer may assert it over REST."""
     own, columns = writer.caller.organization, dict(kind.columns)
     if kind.name == "people":
-        # Whoever brings somebody in has asked for the access, and neither approves nor adjudicates it.
-        asked = writer.caller.identity if own is None else writer.caller.identity_in(own)
-        columns["requested_by"] = replace(columns["requested_by"], default=asked)
+        columns["requested_by"] = replace(columns["requested_by"], default=requester(writer.caller, own))
     check = _people(kind, own=own is not None) if kind.name == "people" else kind.check
     if own is None:
         return replace(kind, columns=columns, check=check)
     columns["organization"] = replace(columns["organization"], parse=_only(own), required=False, default=own)
     refused = frozenset(name for name, column in columns.items() if not writer.may(column.by))
-    return replace(kind, columns=columns, refused=refused, check=check)
+    # What compliance alone may see is not looked at either: the database would refuse it.
+    parts = tuple(part for part in kind.parts if part.table not in APART)
+    return replace(kind, columns=columns, refused=refused, check=check, parts=parts)
 
 
 def _only(own: str) -> Parser:

@@ -2,11 +2,13 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mythos_gate.errors import Invalid, NotPermitted
 from mythos_gate.registry import csvfile, imports, resources
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer, narrowed
@@ -14,6 +16,7 @@ from mythos_gate.registry.imports import Summary
 from mythos_gate.registry.kind import Clock, InvalidFile, Kind, Problems
 from mythos_gate.registry.people import ASSESSMENT
 from mythos_gate.registry.resources import Resource, Search
+from mythos_gate.terms import Permission
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,16 @@ async def take(change: Change, resource: Resource, data: bytes, writer: Writer) 
     return imports.report(change, outcome.summary(kind.name, len(rows)))
 
 
-async def export(connection: AsyncConnection, resource: Resource, organization: str, writer: Writer) -> Exported:
-    """The columns that this writer may import again, one record a line."""
+async def export(
+    connection: AsyncConnection, resource: Resource, organization: str, writer: Writer, columns: str | None = None
+) -> Exported:
+    """The columns that this writer may import again, or those of them that were asked for, one record a line.
+
+    `NotPermitted` where nationality was asked for, `Invalid` where anything else.
+    """
     names = _own(resource, writer).names
+    if columns is not None:
+        names = _chosen(names, columns, writer)
     out = io.StringIO()
     table = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\r\n")
     table.writeheader()
@@ -56,6 +66,19 @@ async def export(connection: AsyncConnection, resource: Resource, organization: 
         if len(found) < search.limit:
             return Exported(out.getvalue().encode(), rows)
         after = found[-1].id
+
+
+def _chosen(names: Sequence[str], columns: str, writer: Writer) -> list[str]:
+    chosen = [each.strip() for each in columns.split(",")]
+    if forbidden := sorted(ASSESSMENT.intersection(chosen)):
+        told = ", ".join(forbidden)
+        if writer.may(Permission.ASSESS):
+            raise Invalid(f"columns: {told}: not exported: read them person by person, which is noted in the log")
+        what = "an organization is told who is eligible, and never why not: GET /v1/eligibility"
+        raise NotPermitted(f"columns: {told}: of compliance alone: {what}", code="NATIONALITY_FIELD_FORBIDDEN")
+    if not set(chosen) <= set(names) or len(set(chosen)) < len(chosen):
+        raise Invalid(f"columns: name each of those wanted once: {', '.join(names)}")
+    return chosen
 
 
 def _own(resource: Resource, writer: Writer) -> Kind:

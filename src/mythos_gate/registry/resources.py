@@ -15,7 +15,7 @@ from mythos_gate.registry import columns, imports, organizations
 from mythos_gate.registry.agents import AGENTS
 from mythos_gate.registry.authorities import AUTHORITIES, MODELS
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.delegation import ANEW, HAS_LEFT, Writer, narrowed
+from mythos_gate.registry.delegation import ANEW, HAS_LEFT, Writer, narrowed, requester
 from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.endpoints import ENDPOINTS
 from mythos_gate.registry.grants import GRANTS, has_rival
@@ -238,7 +238,7 @@ async def create(change: Change, resource: Resource, members: Mapping[str, Any],
         values.setdefault("organization", writer.caller.organization)
     _permit(resource, values, writer, new=True)
     if "requested_by" in resource.shown:
-        values.setdefault("requested_by", writer.caller.identity_in(str(values.get("organization"))))
+        values.setdefault("requested_by", requester(writer.caller, str(values.get("organization"))))
     _complete(resource, values)
     there = f"this name is on record as {resource.article} {resource.noun}: change it instead, or give another name"
     identifier = await create_one(change, narrowed(resource.kind, writer), values, writer.now, there)

@@ -5,7 +5,7 @@ The row's policy looks at the column `writer` alone: a body that says something 
 
 from alembic import op
 
-revision = "0014"
+revision = "0013"
 down_revision = "0012"
 
 BUMP = """
