@@ -248,7 +248,7 @@ def test_what_is_named_by_its_content_never_changes(office, owner, table, column
 
 
 LISTS = {"ownerships", "approvals", "grant_listed_people", "directive_exemptions", "seats"}
-APART = {"assessment_proposals", "nationality_records", "nationality_commitments", "export_assessments"}
+APART = {"change_request_contents", "nationality_records", "nationality_commitments", "export_assessments"}
 
 
 @pytest.mark.parametrize(
@@ -275,11 +275,11 @@ def test_nobody_writes_more_than_is_theirs(owner, role, right, expected):
 def test_nationality_has_one_way_in(owner, role):
     apart = owner.execute(
         "SELECT relname, has_any_column_privilege(%s, oid, 'SELECT, INSERT, UPDATE') FROM pg_class"
-        " WHERE relkind = 'r' AND relname ~ '^(nationality|export|assessment)_'",
+        " WHERE relkind = 'r' AND relname ~ '^(nationality|export|change_request)_'",
         [role],
     )
     assert dict(apart.fetchall()) == dict.fromkeys(
-        ("assessment_proposals", "export_assessments", "export_assessments_history", "nationality_commitments", "nationality_records",
+        ("change_request_contents", "export_assessments", "export_assessments_history", "nationality_commitments", "nationality_records",
          "nationality_records_history"), False
     )  # fmt: skip
     functions = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(%s, oid, 'EXECUTE')"

@@ -28,6 +28,7 @@ from mythos_gate.api import (
     authorities,
     authzen,
     break_glass,
+    change_requests,
     data_sets,
     document,
     edge,
@@ -46,7 +47,6 @@ from mythos_gate.api import (
     people,
     problems,
     programme,
-    proposals,
     refusals,
     resources,
     screenings,
@@ -73,8 +73,8 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 NOUNS = (
-    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, holds,
-    people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, change_requests, stops,
+    holds, people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
     resources, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.

@@ -45,8 +45,8 @@ class World:
             await self.made(rest, "POST", f"break-glass/{opened}/approve")
         return opened
 
-    async def proposal(self):
-        return await self.made(self.one, "PATCH", "organizations/acme", {"name": "Acme Inc"}, **ANY)
+    async def change_request(self):
+        return (await self.one("PATCH", "organizations/acme", {"name": "Acme Inc"}, **ANY)).json()
 
 
 @pytest.fixture
@@ -140,9 +140,11 @@ def _activated(path):
     return prepare
 
 
-def _proposed(step):
+def _requested(step):
     async def prepare(world):
-        return f"proposals/{await world.proposal()}/{step}", None
+        made = await world.change_request()
+        bodies = {"approve": {"sha256": made["sha256"]}, "reject": {"reason": "not now"}, "withdraw": None}
+        return f"change-requests/{made['id']}/{step}", bodies[step]
 
     return prepare
 
@@ -187,8 +189,9 @@ WRITES = {
     **{("POST", f"/v1/agents/{{agent}}/{step}"): _plain(f"agents/acme/bot/{step}") for step in ("suspend", "revoke")},
     ("POST", "/v1/agents/{reference}/activate"): _activated("agents/acme/bot"),
     ("POST", "/v1/endpoints/{endpoint}/revoke"): _plain("endpoints/acme/ep-1/revoke"),
-    ("POST", "/v1/proposals/{proposal}/confirm"): _proposed("confirm"),
-    ("POST", "/v1/proposals/{proposal}/withdraw"): _proposed("withdraw"),
+    ("POST", "/v1/change-requests/{identifier}/approve"): _requested("approve"),
+    ("POST", "/v1/change-requests/{identifier}/reject"): _requested("reject"),
+    ("POST", "/v1/change-requests/{identifier}/withdraw"): _requested("withdraw"),
     ("POST", "/v1/stops"): _plain("stops", {"scope": "model", "target": "mythos-5"}),
     ("POST", "/v1/stops/{reference}/lift"): _stop,
     ("POST", "/v1/legal-holds"): _plain("legal-holds", {"scope": "organization", "target": "acme", "matter": "M-2"}),
@@ -213,7 +216,7 @@ ENTRIES = {
     "POST /v1/agents/{agent}/suspend": "agent_suspended: after agent before",
     "POST /v1/data-sets": "data_set_imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/revoke": "person_revoked: after before person",
-    "PATCH /v1/authorities/{reference}": "proposal_made: authority members proposal proposed",
+    "PATCH /v1/authorities/{reference}": "change_requested: authority change_request members requested sha256",
     "POST /v1/endpoints": "endpoint_created: endpoint members",
     "POST /v1/directives": "directive_created: directive members",
     "POST /v1/people/{person}/suspend": "person_suspended: after before person",
@@ -221,7 +224,7 @@ ENTRIES = {
     "POST /v1/grants": "grant_created: grant members",
     "POST /v1/organizations/{organization}/suspend": "organization_suspended: after before organization",
     "POST /v1/break-glass/{identifier}/review": "break_glass_reviewed: break_glass",
-    "POST /v1/people/{reference}/activate": "proposal_made: members person proposal proposed",
+    "POST /v1/people/{reference}/activate": "change_requested: change_request members person requested sha256",
     "POST /v1/grants/{grant}/suspend": "grant_suspended: after before grant",
     "POST /v1/switches": "switch_created: members switch",
     "POST /v1/break-glass/{identifier}/approve": "break_glass_approved: break_glass",
@@ -230,22 +233,23 @@ ENTRIES = {
     "PATCH /v1/people/{reference}": "person_changed: members person",
     "POST /v1/stops": "stop_set: scope stop",
     "POST /v1/legal-holds": "legal_hold_set: legal_hold scope",
-    "POST /v1/legal-holds/{reference}/lift": "proposal_made: legal_hold members proposal proposed",
-    "POST /v1/people/{reference}/erasure": "proposal_made: members person proposal proposed",
-    "POST /v1/log/prune": "proposal_made: members proposal proposed",
-    "PATCH /v1/grants/{reference}": "proposal_made: grant members proposal proposed",
-    "POST /v1/proposals/{proposal}/withdraw": "proposal_withdrawn: proposal",
+    "POST /v1/legal-holds/{reference}/lift": "change_requested: change_request legal_hold members requested sha256",
+    "POST /v1/people/{reference}/erasure": "change_requested: change_request members person requested sha256",
+    "POST /v1/log/prune": "change_requested: change_request members requested sha256",
+    "PATCH /v1/grants/{reference}": "change_requested: change_request grant members requested sha256",
+    "POST /v1/change-requests/{identifier}/withdraw": "change_withdrawn: change_request",
+    "POST /v1/change-requests/{identifier}/reject": "change_rejected: change_request",
     "POST /v1/endpoints/import": "imported: created kind records rows unchanged updated",
     "POST /v1/agents": "agent_created: agent members",
     "POST /v1/models": "model_created: members model",
-    "POST /v1/stops/{reference}/lift": "proposal_made: members proposal proposed stop",
-    "PATCH /v1/organizations/{reference}": "proposal_made: members organization proposal proposed",
-    "PATCH /v1/directives/{reference}": "proposal_made: directive members proposal proposed",
-    "POST /v1/grants/{reference}/activate": "proposal_made: grant members proposal proposed",
+    "POST /v1/stops/{reference}/lift": "change_requested: change_request members requested sha256 stop",
+    "PATCH /v1/organizations/{reference}": "change_requested: change_request members organization requested sha256",
+    "PATCH /v1/directives/{reference}": "change_requested: change_request directive members requested sha256",
+    "POST /v1/grants/{reference}/activate": "change_requested: change_request grant members requested sha256",
     "POST /v1/grants/{grant}/revoke": "grant_revoked: after before grant",
     "POST /v1/agents/import": "imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/review": "person_reviewed: person",
-    "POST /v1/proposals/{proposal}/confirm": "organization_changed: members organization proposal proposed_by",
+    "POST /v1/change-requests/{identifier}/approve": "organization_changed: change_request members organization requested_by sha256",
     "POST /v1/organizations": "organization_created: members organization",
     "POST /v1/keys/{key}/revoke": "key_revoked: key",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
@@ -253,30 +257,34 @@ ENTRIES = {
     "POST /v1/endpoints/{endpoint}/revoke": "endpoint_revoked: after before endpoint",
     "POST /v1/screenings": "screenings_recorded: created kind records rows unchanged updated",
     "POST /v1/organizations/{organization}/revoke": "organization_revoked: after before organization",
-    "PATCH /v1/models/{reference}": "proposal_made: members model proposal proposed",
-    "POST /v1/data-sets/{identifier}/activate": "proposal_made: data_set members proposal proposed",
+    "PATCH /v1/models/{reference}": "change_requested: change_request members model requested sha256",
+    "POST /v1/data-sets/{identifier}/activate": "change_requested: change_request data_set members requested sha256",
     "POST /v1/authorities": "authority_created: authority members",
-    "PUT /v1/people/{person}/assessment": "proposal_made: assessment members proposal proposed",
+    "PUT /v1/people/{person}/assessment": "change_requested: assessment change_request members requested sha256",
     "POST /v1/people/{person}/release-seats": "seats_released: person",
-    "PATCH /v1/switches/{reference}": "proposal_made: members proposal proposed switch",
+    "PATCH /v1/switches/{reference}": "change_requested: change_request members requested sha256 switch",
     "POST /v1/people/import": "imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/assessment/withdraw": "assessment_withdrawn: nationality person",
-    "POST /v1/agents/{reference}/activate": "proposal_made: agent members proposal proposed",
+    "POST /v1/agents/{reference}/activate": "change_requested: agent change_request members requested sha256",
     "POST /v1/people": "person_created: members person",
-    "POST /v1/organizations/{reference}/activate": "proposal_made: members organization proposal proposed",
+    "POST /v1/organizations/{reference}/activate": "change_requested: change_request members organization requested sha256",
     "POST /v1/screenings/adjudicate": "screening_adjudicated: person",
-    "PUT /v1/organizations/{organization}/ownership": "proposal_made: members ownership proposal proposed",
+    "PUT /v1/organizations/{organization}/ownership": "change_requested: change_request members ownership requested sha256",
     "POST /v1/break-glass/{identifier}/close": "break_glass_closed: break_glass",
 }
 # Reads by POST; that they are recorded is in tests/audit/test_exports.py.
 READING = {"/v1/log/exports"}
 # What decisions do not read.
-UNREAD = {("POST", "/v1/proposals/{proposal}/withdraw"), ("POST", "/v1/legal-holds")}
+UNREAD = {
+    ("POST", "/v1/change-requests/{identifier}/withdraw"),
+    ("POST", "/v1/change-requests/{identifier}/reject"),
+    ("POST", "/v1/legal-holds"),
+}
 # The second officer's, because the first has prepared it.
 BY_TWO = {
     route
     for route in WRITES
-    if route[1].endswith(("/confirm", "break-glass/{identifier}/approve", "identifier}/review"))
+    if route[1].endswith(("{identifier}/approve", "{identifier}/reject", "identifier}/review"))
 }
 
 

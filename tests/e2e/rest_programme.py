@@ -64,7 +64,7 @@ class Officers:
         return self.keys[name]
 
     async def send(self, name: str, method: str, path: str, members: Any = None, **headers: str) -> Any:
-        """What came of it; confirmed by a second officer if it has to be."""
+        """What came of it; approved by a second officer if it has to be."""
         body: dict[str, Any] = {"json": members}
         if isinstance(members, str):
             body, headers = {"content": members}, headers | {"Content-Type": "text/csv"}
@@ -72,9 +72,9 @@ class Officers:
         answer = await self.service.client.request(method, f"/v1/{path}", headers=key | headers, **body)
         assert answer.status_code < 300, f"{method} {path}: {answer.text}"
         if answer.status_code == 202:
-            location = f"{answer.headers['location']}/confirm"
-            confirmed = await self.service.client.post(location, headers=await self.key("second officer"))
-            assert confirmed.status_code == 200, confirmed.text
+            location, seen = f"{answer.headers['location']}/approve", {"sha256": answer.json()["sha256"]}
+            approved = await self.service.client.post(location, json=seen, headers=await self.key("second officer"))
+            assert approved.status_code == 200, approved.text
         return answer.json()
 
     async def post(self, path: str, members: Any = None, name: str = "officer") -> Any:

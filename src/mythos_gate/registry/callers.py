@@ -71,7 +71,7 @@ async def create_key(
 
 
 async def keep(change: Change, caller: Caller) -> None:
-    """Put a token's holder on record, as the token says: what they propose or decide names them. A key's is there."""
+    """Put a token's holder on record, as the token says: what they request or decide names them. A key's is there."""
     if not tokens.is_by_token(caller.id):
         return
     values = {

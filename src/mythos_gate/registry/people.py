@@ -187,7 +187,7 @@ def _nationalities(kind: NationalityKind, column: str) -> Part:
 
 def _check(_: Row, __: Record | None, after: After) -> Findings:
     if any(record["status"] == PersonStatus.ERASED for record in after["people"]):
-        yield "status", "is what an erasure leaves", "propose it: POST /v1/people/ORGANIZATION/EXTERNAL_ID/erasure"
+        yield "status", "is what an erasure leaves", "request it: POST /v1/people/ORGANIZATION/EXTERNAL_ID/erasure"
     us_person = any(record["us_person"] == UsPerson.YES for record in after["export_assessments"])
     if us_person and after["nationality_records"]:
         what = "nationality records are kept only for people who are not US persons"
