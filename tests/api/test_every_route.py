@@ -249,7 +249,7 @@ ENTRIES = {
     "POST /v1/grants/{grant}/revoke": "grant_revoked: after before grant",
     "POST /v1/agents/import": "imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/review": "person_reviewed: person",
-    "POST /v1/change-requests/{identifier}/approve": "organization_changed: change_request members organization requested_by sha256",
+    "POST /v1/change-requests/{identifier}/approve": "organization_changed: change_request members organization request_sha256 requested_by",
     "POST /v1/organizations": "organization_created: members organization",
     "POST /v1/keys/{key}/revoke": "key_revoked: key",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",

@@ -9,7 +9,7 @@ from typing import Any
 from mythos_gate.countries import normalise
 from mythos_gate.decision.cases import Document, GrantPart, ScreeningPart
 from mythos_gate.decision.policy import FILES
-from mythos_gate.registry import callers
+from mythos_gate.registry import callers, officers
 from mythos_gate.terms import (
     AgentStatus,
     AuthorityKind,
@@ -22,7 +22,7 @@ from mythos_gate.terms import (
     UsPerson,
 )
 from tests.e2e.case_programme import ABROAD
-from tests.service import POLICIES, Service
+from tests.service import OFFICE, POLICIES, Service
 
 AUTHORITY = {"vendor": "vendor", "government": "usg"}
 ANY = {"If-Match": "*"}
@@ -58,7 +58,8 @@ class Officers:
             async with self.service.gate.registry.change("key_created", "test") as change:
                 own = name.removeprefix(ADMIN) if name.startswith(ADMIN) else None
                 role = Role.ORG_ADMIN if own else Role.COMPLIANCE
-                scope = callers.Scope(organization=own)
+                person = None if own else await officers.enrol(change, f"{OFFICE}/{name.replace(' ', '-')}")
+                scope = callers.Scope(organization=own, person=person)
                 made = await callers.create_key(change, name, [role], service=False, scope=scope)
             self.keys[name] = {"Authorization": f"Bearer {made.text}"}
         return self.keys[name]

@@ -16,6 +16,7 @@ def test_the_script_tells_the_story_and_the_log_holds_every_step(state):  # noqa
         (key,) = re.findall(r"export KEY=(\S+)", printed)
         environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
         command = [sys.executable, "-m", "mythos_gate", "keys", "create", "Second Officer", "--role", "compliance"]
+        command += ["--person", "programme-office/second"]
         environment |= {"MYTHOS_GATE_STATE": str(state)}
         second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
         script = [sys.executable, str(root() / "examples" / "june.py"), url, key, second]

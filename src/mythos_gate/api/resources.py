@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading, require_person
+from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
@@ -44,8 +44,7 @@ def tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
 
 
 async def requested(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
-    """Accepted, and waiting for a second officer. `NotPermitted` for a service: two officers are two people."""
-    require_person(caller)
+    """Accepted, and waiting for a second officer. `NotPermitted` for who is not on record."""
     until = gate.now + timedelta(days=gate.settings.change_request_days)
     async with gate.registry.change("change_requested", caller.id) as change:
         made = await change_requests.request(change, wanted, writer(gate, caller), until)

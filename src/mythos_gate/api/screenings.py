@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayScreen, TheGate, read_only, require_person
+from mythos_gate.api.deps import MayScreen, TheGate, read_only
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import requested, writer
 from mythos_gate.api.text import Text
-from mythos_gate.registry import columns, resources, screenings
+from mythos_gate.registry import callers, columns, resources, screenings
 from mythos_gate.registry.screenings import RECORDING, SCREENINGS
 from mythos_gate.registry.widening import Wanted
 from mythos_gate.terms import RequestedAction, ScreeningStatus
@@ -96,7 +96,7 @@ async def adjudicate_screening(
     request: Request, gate: TheGate, caller: MayScreen, response: Response
 ) -> Mapping[str, Any]:
     """A match takes access away at once (200); that it is none is requested (202): a second adjudicator approves."""
-    require_person(caller)
+    callers.require_on_record(caller)
     members = body.shaped(Adjudication, await body.parsed(request)).model_dump(mode="json")
     if members["status"] == Verdict.FALSE_POSITIVE:
         return await requested(

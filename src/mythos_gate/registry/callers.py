@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn import api_keys, tokens
 from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import Conflict, Invalid, NotFound
+from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import api_keys as keys
 from mythos_gate.tables import authorities, callers, models, organizations, people
@@ -68,6 +68,16 @@ async def create_key(
     )
     change.details |= {"caller": caller.id, "key": presented.id, "roles": list(wanted)}
     return NewKey(presented.id, caller.id, text)
+
+
+def require_on_record(caller: Caller) -> None:
+    """`NotPermitted` for whom the gate cannot tell from others: two names may be of one human.
+
+    A person on record has one identity, whichever key or token they use, under whichever roles.
+    """
+    if caller.is_service or caller.person_id is None:
+        what = "a service's key cannot give it, nor a key or token that names no person on record"
+        raise NotPermitted(f"this is a person's own word: {what}", code="APPROVER_NOT_QUALIFIED")
 
 
 async def keep(change: Change, caller: Caller) -> None:

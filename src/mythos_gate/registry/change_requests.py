@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, Row, RowMapping, case, delete, func, inser
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.authn import tokens
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.caller import LEFT
 from mythos_gate.errors import Conflict, NotFound, NotPermitted, Outdated
@@ -42,7 +41,11 @@ class Decision:
 
 
 async def request(change: Change, wanted: Wanted, writer: Writer, expires_at: datetime) -> dict[str, Any]:
-    """Tried out and undone, so that what cannot be done is told at once; then kept until somebody else decides."""
+    """Tried out and undone, so that what cannot be done is told at once; then kept until somebody else decides.
+
+    `NotPermitted` for whoever is not on record.
+    """
+    callers.require_on_record(writer.caller)
     wanted = await widening.bound(change.connection, wanted, writer)
     authority = await widening.permit(change.connection, wanted, writer)
     trial = await change.connection.begin_nested()
@@ -98,7 +101,7 @@ def _digest(row: Mapping[str, Any], apart: Mapping[str, Any]) -> str:
 # --- deciding -------------------------------------------------------------------------------------------------
 
 REQUESTER = text(
-    f"SELECT c.id, c.person_id, coalesce(c.person_id, c.id) AS identity, {LEFT} AS gone"  # noqa: S608
+    f"SELECT c.id, c.person_id, {LEFT} AS gone"  # noqa: S608
     " FROM callers c LEFT JOIN people p ON p.id = c.person_id WHERE c.id = :caller"
 )
 
@@ -114,15 +117,18 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
     if decision.sha256 != row["sha256"] or _digest(row, apart) != row["sha256"]:
         raise Outdated("the change request is not the one that sha256 names: read it again")
     wanted = _wanted(row, apart)
-    if (await _require_another(change.connection, row, writer.caller)).gone:
-        raise Conflict("whoever requested this has left or is suspended: request it anew")
+    requester = await _require_another(change.connection, row, writer.caller)
+    if requester.gone or requester.person_id is None:
+        raise Conflict("whoever requested this has left, is suspended or is not on record: request it anew")
+    if writer.caller.person_id in await widening.subjects(change.connection, wanted, row):
+        raise NotPermitted("nobody approves what is about themselves", code="SELF_APPROVAL_FORBIDDEN")
     change.type = wanted.type
     effect = await widening.do(change, wanted, writer)
     seen = apart if wanted.subject.is_private else row
     if (_plain(effect.before), _plain(effect.after)) != (seen["before"], seen["after"]):
         raise Outdated("what it would change was changed since: request it anew")
     await _decide(change, identifier, RequestState.APPROVED, decision.reason, writer)
-    change.details |= {"requested_by": row["requested_by"], "sha256": row["sha256"]}
+    change.details |= {"requested_by": row["requested_by"], "request_sha256": row["sha256"]}
     return await read(change.connection, identifier, writer)
 
 
@@ -144,30 +150,16 @@ async def withdraw(change: Change, identifier: str, writer: Writer) -> dict[str,
 
 
 async def _require_another(connection: AsyncConnection, row: Mapping[str, Any], caller: Caller) -> Row[Any]:
-    """Who requested it: `NotPermitted` unless the caller is another natural person."""
-    if caller.is_service:
-        raise NotPermitted(
-            "a service cannot decide: a second officer must, and a token's holder only if on record",
-            code="APPROVER_NOT_QUALIFIED",
-        )
+    """Who requested it: `NotPermitted` unless the caller is another natural person, whatever key or role they use."""
+    callers.require_on_record(caller)
     requester = (await connection.execute(REQUESTER, {"caller": row["requested_by"]})).one()
     if requester.id == caller.id:
         what = "whoever requested this cannot decide it: a second officer must"
         raise NotPermitted(what, code="SELF_APPROVAL_FORBIDDEN")
-    if requester.identity == caller.identity:
+    if requester.person_id == caller.person_id:
         what = "you requested this under another name: a second person must decide it"
         raise NotPermitted(what, code="POLICY_CHANGE_APPROVAL_INCOMPLETE")
-    if not _are_told_apart(requester, caller):
-        what = "a token's holder and a key's may be one person: give the key to a person on record"
-        raise NotPermitted(what, code="APPROVER_NOT_QUALIFIED")
     return requester
-
-
-def _are_told_apart(requester: Row[Any], caller: Caller) -> bool:
-    """Whoever has both a token and a key is one person under two ids, unless both say who they are on record."""
-    if tokens.is_by_token(requester.id) == tokens.is_by_token(caller.id):
-        return True
-    return requester.person_id is not None and caller.person_id is not None
 
 
 async def _open(change: Change, identifier: str, writer: Writer) -> dict[str, Any]:

@@ -132,7 +132,7 @@ async def _another(change: Change, person: str, by: Caller) -> str:
     """The name of somebody who neither requested access nor would have it, as approvals of this person keep it."""
     row = await _locked(change, person)
     name = by.identity_in(row["slug"])
-    if {name, by.identity, by.id} & {row["requested_by"], row["external_id"]}:
+    if ({name, by.identity, by.id, by.person} - {None}) & {row["requested_by"], row["external_id"]}:
         what = "whoever requested access for a person, or is that person, neither approves nor reviews it"
         raise Conflict(f"{what}: somebody else must", code="SELF_APPROVAL_FORBIDDEN")
     return name

@@ -163,6 +163,31 @@ async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
     return found.scalar_one_or_none()
 
 
+# Whom it is about: they do not approve it.
+SUBJECTS_OF = {
+    "people": "SELECT :reference",
+    "agents": "SELECT sponsor_id FROM agents WHERE id = :reference",
+    "stops": "SELECT person_id FROM stops WHERE id = :reference",
+    "legal_holds": "SELECT person_id FROM legal_holds WHERE id = :reference",
+    "grants": "SELECT p.id FROM people p JOIN organizations o ON o.id = p.organization_id"
+    " WHERE p.external_id = ANY (:listed)"
+    " AND (o.slug = :organization OR o.id = (SELECT organization_id FROM grants WHERE id = :reference))",
+}
+
+
+async def subjects(connection: AsyncConnection, wanted: Wanted, effect: Mapping[str, Any]) -> set[str]:
+    """The people concerned, as far as it names any; of a grant whom it lists anew."""
+    if wanted.resource not in SUBJECTS_OF:
+        return set()
+    before, after = (set(effect[side].get("listed_people") or ()) for side in ("before", "after"))
+    named = {
+        "reference": wanted.reference,
+        "listed": sorted(after - before),
+        "organization": (wanted.members or {}).get("organization"),
+    }
+    return set((await connection.execute(text(SUBJECTS_OF[wanted.resource]), named)).scalars())
+
+
 # --- doing it -------------------------------------------------------------------------------------------------
 
 LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS}
