@@ -88,7 +88,11 @@ ACTIONS = "'create', 'change', 'activate', 'lift', 'replace', 'adjudicate', 'era
 # What waits for a second officer, and what was decided. A tag is a hash of a record with its names; that of a request
 # is salted, and tells nothing once the salt is gone.
 ERASING = """
-  DELETE FROM change_request_contents WHERE change_request_id IN (SELECT id FROM change_requests WHERE reference = gone);
+  DELETE FROM change_request_contents WHERE change_request_id IN (
+    SELECT id FROM change_requests WHERE reference = gone OR resource = 'keys' AND members->>'person' = alias);
+  UPDATE change_requests SET members = members || jsonb_build_object('person', gone, 'name', gone),
+    after = after || jsonb_build_object('person', gone, 'name', gone)
+  WHERE resource = 'keys' AND members->>'person' = alias;
   UPDATE change_requests SET etag = NULL, salt = NULL WHERE reference = gone;
   UPDATE change_requests SET members = members || jsonb_build_object('person', gone), etag = NULL, salt = NULL
   WHERE resource = 'screenings' AND members->>'organization' = place AND members->>'person' = was;

@@ -102,6 +102,7 @@ async def known(service, officer, second):  # noqa: F811
         ("POST", "grants", NEW["grants"] | listed | {"organization": "acme", "reference": "V-7", "status": "active"}),
         ("POST", f"{PATH}/suspend", {"reason": "as Zebulon asked"}),
         ("POST", f"{PATH}/activate", None),
+        ("POST", "keys", {"name": "Zebulon Marksson II", "roles": ["auditor"], "person": "acme/zebulon"}),
     ):
         answer = await officer(method, path, members, **{"If-Match": "*"})
         assert answer.status_code in {200, 202}, answer.text

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from mythos_gate.decision.policy import FILES
 from mythos_gate.terms import Role
 from tests.api.test_data_sets import embargo
 from tests.api.test_erasure import aged
@@ -12,7 +13,7 @@ from tests.api.test_personal_data import named
 from tests.api.test_prune import aged as long_ago
 from tests.api.test_resources import CHANGES, NEW, Rest
 from tests.api.test_routes import declared
-from tests.service import question
+from tests.service import POLICIES, question
 from tests.test_conventions import DECIDING, PUBLIC, _routes
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +104,18 @@ async def _closed(world):
 async def _key(world):
     await world.service.key(Role.COMPLIANCE)
     return f"keys/{await world.id('SELECT id FROM api_keys ORDER BY created_at DESC LIMIT 1')}/revoke", None
+
+
+OTHER = {name: (POLICIES / name).read_text() for name in FILES}
+OTHER["messages.csv"] += "\n"
+
+
+async def _policy(_):
+    return "policies", {"files": OTHER}
+
+
+async def _former_policy(world):
+    return f"policies/{await world.made(world.one, 'POST', 'policies', {'files': OTHER})}/activate", None
 
 
 async def _hold(world):
@@ -208,7 +221,10 @@ WRITES = {
     ("POST", "/v1/screenings/adjudicate"): _hit,
     ("POST", "/v1/data-sets"): _plain("data-sets?version=x", embargo("CA")),
     ("POST", "/v1/data-sets/{identifier}/activate"): _data_set,
+    ("POST", "/v1/keys"): _plain("keys", {"name": "Grace Marlow", "roles": ["auditor"]}),
     ("POST", "/v1/keys/{key}/revoke"): _key,
+    ("POST", "/v1/policies"): _policy,
+    ("POST", "/v1/policies/{identifier}/activate"): _former_policy,
 }
 COMMON = {"v", "log", "type", "id", "at", "writer", "n", "prev", "salt", "actor"}
 # What the one entry of each says beside actor, time and place in the log.
@@ -251,7 +267,10 @@ ENTRIES = {
     "POST /v1/people/{person}/review": "person_reviewed: person",
     "POST /v1/change-requests/{identifier}/approve": "organization_changed: change_request members organization request_sha256 requested_by",
     "POST /v1/organizations": "organization_created: members organization",
+    "POST /v1/keys": "change_requested: change_request members requested sha256",
     "POST /v1/keys/{key}/revoke": "key_revoked: key",
+    "POST /v1/policies": "policy_stored: sha256",
+    "POST /v1/policies/{identifier}/activate": "change_requested: change_request members policy requested sha256",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
     "POST /v1/people/{person}/approve": "person_approved: person",
     "POST /v1/endpoints/{endpoint}/revoke": "endpoint_revoked: after before endpoint",
@@ -279,6 +298,7 @@ UNREAD = {
     ("POST", "/v1/change-requests/{identifier}/withdraw"),
     ("POST", "/v1/change-requests/{identifier}/reject"),
     ("POST", "/v1/legal-holds"),
+    ("POST", "/v1/policies"),
 }
 # The second officer's, because the first has prepared it.
 BY_TWO = {

@@ -100,6 +100,7 @@ ROUTES = {
         "POST /v1/legal-holds",
         "GET /v1/legal-holds/{hold}",
         "POST /v1/legal-holds/{reference}/lift",
+        "POST /v1/keys",
         "POST /v1/people/{reference}/activate",
         "POST /v1/people/{reference}/erasure",
         "POST /v1/log/prune",
@@ -145,7 +146,13 @@ ROUTES = {
         "POST /v1/screenings",
         "POST /v1/screenings/adjudicate",
     ],
+    Permission.ACTIVATE_POLICY: [
+        "POST /v1/policies",
+        "POST /v1/policies/{identifier}/activate",
+    ],
     Permission.READ_PROGRAMME: [
+        "GET /v1/policies",
+        "GET /v1/policies/{identifier}",
         "GET /v1/data-sets",
         "GET /v1/log",
         "GET /v1/programme",

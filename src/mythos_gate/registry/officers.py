@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import imports
@@ -29,3 +30,26 @@ async def enrol(change: Change, reference: str) -> str:
             await imports.load(change, kind, row.encode(), now=datetime.now(UTC))
     change.details.clear()
     return reference
+
+
+KEYS = text("SELECT NOT EXISTS (SELECT FROM api_keys) AS none, (SELECT demo FROM programme) AS demo")
+OFFICERS = text(
+    "SELECT count(DISTINCT c.person_id) FROM callers c JOIN api_keys k ON k.caller_id = c.id"
+    " WHERE 'compliance' = ANY (c.roles) AND c.person_id IS NOT NULL"
+)
+
+
+async def are_awaited(connection: AsyncConnection) -> bool:
+    """Whether nobody has a key yet, or it is the demo's database: then one is made by whoever runs the command line."""
+    found = (await connection.execute(KEYS)).one()
+    return bool(found.none or found.demo)
+
+
+async def is_demo(connection: AsyncConnection) -> bool:
+    """Whether the database was marked as the demo's, when it was empty."""
+    return bool((await connection.execute(KEYS)).one().demo)
+
+
+async def is_alone(connection: AsyncConnection) -> bool:
+    """Whether there never were two people with a key of compliance, so that nobody could approve the second's."""
+    return bool((await connection.execute(OFFICERS)).scalar_one() < 2)

@@ -1,6 +1,6 @@
 """Widening: what may give access to somebody, so that a second person approves it; who may, and how it is done."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import (
     assessments,
+    callers,
     erasure,
     holds,
     jurisdictions,
     organizations,
     ownership,
+    policies,
     pruning,
     resources,
     screenings,
@@ -53,6 +55,8 @@ SUBJECTS = {
     "data_sets": Subject("data_set", Permission.RUN_PROGRAMME),
     "assessments": Subject("assessment", Permission.ASSESS, is_private=True),
     "screenings": Subject("screening", Permission.SCREEN),
+    "keys": Subject("key", Permission.RUN_PROGRAMME),
+    "policies": Subject("policy", Permission.ACTIVATE_POLICY),
 }
 DONE = {
     RequestedAction.CREATE: "created",
@@ -166,6 +170,8 @@ async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
 # Whom it is about: they do not approve it.
 SUBJECTS_OF = {
     "people": "SELECT :reference",
+    "keys": "SELECT p.id FROM people p JOIN organizations o ON o.id = p.organization_id"
+    " WHERE o.slug || '/' || p.external_id = :person",
     "agents": "SELECT sponsor_id FROM agents WHERE id = :reference",
     "stops": "SELECT person_id FROM stops WHERE id = :reference",
     "legal_holds": "SELECT person_id FROM legal_holds WHERE id = :reference",
@@ -184,6 +190,7 @@ async def subjects(connection: AsyncConnection, wanted: Wanted, effect: Mapping[
         "reference": wanted.reference,
         "listed": sorted(after - before),
         "organization": (wanted.members or {}).get("organization"),
+        "person": (wanted.members or {}).get("person"),
     }
     return set((await connection.execute(text(SUBJECTS_OF[wanted.resource]), named)).scalars())
 
@@ -218,6 +225,11 @@ async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) ->
             return {"lifted": (await LIFTED[wanted.resource].read(connection, reference))["lifted_at"] is not None}
         case "log_entries":
             return await pruning.bound(connection, wanted.members or {})
+        case "keys":
+            return await callers.granted(connection, reference)
+        case "policies":
+            in_force = await policies.in_force(connection)
+            return {name: in_force[name] for name in ("policy_revision", "policy_sha256")}
         case "data_sets":
             found = (await jurisdictions.page(connection, only=reference) or [{}])[0]
         case _:
@@ -227,33 +239,40 @@ async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) ->
     return {name: value for name, value in found.items() if name != "id"}
 
 
-async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
-    reference, members, etag = wanted.reference or "", wanted.members or {}, wanted.etag or ""
-    match wanted.resource, wanted.action:
-        case "assessments", _:
-            await assessments.replace(change, reference, wanted.apart or {}, etag, writer)
-        case "ownerships", _:
-            await _own(change, wanted, writer)
-        case "screenings", _:
-            await screenings.adjudicate(change, members, etag, writer)
-        case "log_entries", _:
-            await pruning.prune(change, members, writer.now)
-        case "data_sets", _:
-            await jurisdictions.activate(change, reference, members)
-        case _, RequestedAction.CREATE:
-            await resources.create(change, BY_NAME[wanted.resource], members, writer)
-        case _, RequestedAction.CHANGE:
-            await resources.alter(change, BY_NAME[wanted.resource], reference, members, etag, writer)
-        case _, RequestedAction.ACTIVATE | RequestedAction.ERASE:
-            await _step(change, wanted, writer)
-        case _, RequestedAction.LIFT:
-            await LIFTED[wanted.resource].lift(change, reference)
-
-
 async def _own(change: Change, wanted: Wanted, writer: Writer) -> None:
     organization = await ownership.settle(change, wanted.reference or "", wanted.etag or "")
     if rows := ownership.rows(organization, wanted.members or {}):
         await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
+
+
+# What is no plain record, by its name.
+DOING: dict[str, Callable[[Change, Wanted, Writer], Awaitable[Any]]] = {
+    "assessments": lambda change, wanted, writer: assessments.replace(
+        change, wanted.reference or "", wanted.apart or {}, wanted.etag or "", writer
+    ),
+    "ownerships": _own,
+    "screenings": lambda change, wanted, writer: screenings.adjudicate(
+        change, wanted.members or {}, wanted.etag or "", writer
+    ),
+    "log_entries": lambda change, wanted, writer: pruning.prune(change, wanted.members or {}, writer.now),
+    "data_sets": lambda change, wanted, _: jurisdictions.activate(change, wanted.reference or "", wanted.members or {}),
+    "policies": lambda change, wanted, _: policies.put_in_force(change, wanted.reference or ""),
+    "keys": lambda change, wanted, _: callers.grant(change, wanted.members or {}, wanted.apart or {}),
+    "stops": lambda change, wanted, _: stops.ORDERS.lift(change, wanted.reference or ""),
+    "legal_holds": lambda change, wanted, _: holds.ORDERS.lift(change, wanted.reference or ""),
+}
+
+
+async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
+    reference, members, etag = wanted.reference or "", wanted.members or {}, wanted.etag or ""
+    if wanted.resource in DOING:
+        await DOING[wanted.resource](change, wanted, writer)
+    elif wanted.action == RequestedAction.CREATE:
+        await resources.create(change, BY_NAME[wanted.resource], members, writer)
+    elif wanted.action == RequestedAction.CHANGE:
+        await resources.alter(change, BY_NAME[wanted.resource], reference, members, etag, writer)
+    else:
+        await _step(change, wanted, writer)
 
 
 async def _step(change: Change, wanted: Wanted, writer: Writer) -> None:
