@@ -20,7 +20,7 @@ from bench.programme import ORIGIN
 from bench.questions import Question, batch
 from bench.wire import Connection
 from mythos_gate import db, sequencing
-from mythos_gate.registry import callers, seats
+from mythos_gate.registry import callers, officers, seats
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Role
@@ -115,7 +115,8 @@ async def _keys(database: str) -> Keys:
     try:
         for name, role, service in roles:
             async with Registry(engine, ORIGIN).change("key_created", ACTOR) as change:
-                made.append((await callers.create_key(change, name, [role], service=service)).text)
+                scope = callers.Scope(person=None if service else await officers.enrol(change, f"bench-office/{name}"))
+                made.append((await callers.create_key(change, name, [role], service=service, scope=scope)).text)
     finally:
         await engine.dispose()
     return Keys(*made)

@@ -37,7 +37,8 @@ async def rounds(
         seen = time.perf_counter()
         times.append(((seen - called) * 1e3, (seen - answered) * 1e3))
         lift = (await client.post(f"/v1/stops/{made}/lift")).raise_for_status()
-        (await client.post(f"{lift.headers['location']}/confirm", headers=second)).raise_for_status()
+        approval = {"sha256": lift.json()["sha256"]}
+        (await client.post(f"{lift.headers['location']}/approve", json=approval, headers=second)).raise_for_status()
     return times
 
 

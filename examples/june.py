@@ -64,13 +64,14 @@ def directive(story: Story) -> str:
 
 
 def exemption(story: Story, identifier: str) -> None:
-    """The second letter widens access: a second officer confirms it."""
+    """The second letter widens access: a second officer approves it."""
     path = f"/v1/directives/{identifier}"
     tag = story.officer.get(path).raise_for_status().headers["etag"]
-    proposal = story.officer.patch(path, json={"exempt_organizations": ["northwind-grid"]}, headers={"If-Match": tag})
-    print("    proposed; until a second officer confirms it nothing changes:")
+    request = story.officer.patch(path, json={"exempt_organizations": ["northwind-grid"]}, headers={"If-Match": tag})
+    print("    requested; until a second officer approves it nothing changes:")
     story.expect("MODEL_SUSPENDED_BY_DIRECTIVE", CANADIAN)
-    story.second.post(f"{proposal.raise_for_status().headers['location']}/confirm").raise_for_status()
+    approval = {"sha256": request.raise_for_status().json()["sha256"]}
+    story.second.post(f"{request.headers['location']}/approve", json=approval).raise_for_status()
 
 
 def log(story: Story) -> list[dict[str, Any]]:
@@ -102,7 +103,7 @@ def main(url: str, key: str, second: str) -> None:
     story.expect("MODEL_SUSPENDED_BY_DIRECTIVE", ELSEWHERE)
     print("In the log:")
     for entry in log(story)[since:]:
-        told = entry.get("reasons") or [entry[name] for name in ("directive", "proposal") if name in entry]
+        told = entry.get("reasons") or [entry[name] for name in ("directive", "change_request") if name in entry]
         print(f"    {entry['at']}  {entry['type']:18} {' '.join(told)}")
 
 

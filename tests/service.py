@@ -26,13 +26,15 @@ from mythos_gate.audit.report import Report, Trust
 from mythos_gate.audit.verify import verify
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, content_hash
-from mythos_gate.registry import callers, imports, jurisdictions, policies
+from mythos_gate.registry import callers, imports, jurisdictions, officers, policies
 from mythos_gate.revision import EVERYTHING
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import Role
 
 POLICIES = root() / "policies"
 CONFINED = {Role.ORG_ADMIN, Role.SCIM, Role.OFFICER}  # to one organization or authority, which has to be on record
+OFFICERS = {Role.COMPLIANCE, Role.OFFICER}
+OFFICE = "programme-office"  # where officers are on record: an organization that has no grants
 DIGEST_KEY = "0123456789abcdef0123456789abcdef"
 
 PROGRAMME = {
@@ -129,9 +131,11 @@ class Service:
         await self.review(self.now - timedelta(days=1))
 
     async def key(self, role: Role, **scope: Any) -> dict[str, str]:
-        """The header of a fresh key that is confined to this scope."""
-        confined = callers.Scope(**scope)
+        """The header of a fresh key that is confined to this scope; an officer's is of somebody on record."""
         async with self.gate.registry.change("key_created", "test") as change:
+            if role in OFFICERS and "person" not in scope:
+                scope["person"] = await officers.enrol(change, f"{OFFICE}/o-{uuid4()}")
+            confined = callers.Scope(**scope)
             made = await callers.create_key(change, f"{role} {uuid4()}", [role], service=False, scope=confined)
         return {"Authorization": f"Bearer {made.text}"}
 

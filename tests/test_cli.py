@@ -16,17 +16,19 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import make_url
+from sqlalchemy import make_url, update
 from typer.testing import CliRunner
 
-from mythos_gate import db, log_commands, sequencing
+from mythos_gate import db, log_commands, sequencing, tables
 from mythos_gate.app import create, digest_key, make_digest_key
 from mythos_gate.audit import keys
 from mythos_gate.cli import app
 from mythos_gate.db import DbRole
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Misconfigured, NotDecided
+from mythos_gate.registry.change import Registry
 from mythos_gate.settings import Settings, root
+from mythos_gate.terminal import LOCAL, with_registry
 from tests.service import DIGEST_KEY, PROGRAMME
 
 POLICIES = root() / "policies"
@@ -53,8 +55,26 @@ def cli(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def officer(cli, monkeypatch: pytest.MonkeyPatch) -> str:
-    key: str = cli("keys", "create", "Ada Officer", "--role", "compliance").strip()
+    key: str = cli("keys", "create", "Ada Officer", "--role", "compliance", "--person", "office/ada").strip()
     monkeypatch.setenv("MYTHOS_GATE_KEY", key)
+    return key
+
+
+@pytest.fixture
+def direct(cli, officer) -> None:
+    """A database marked as the demo's, in which one officer suffices at the command line."""
+
+    async def mark(registry: Registry) -> None:
+        async with registry.change("demo_started", "test") as change:
+            await change.connection.execute(update(tables.programme).values(demo=True))
+
+    with_registry(Settings(), mark)
+
+
+@pytest.fixture
+def second(cli, officer) -> str:
+    """Another officer's key; of the first two, the second needs nobody else."""
+    key: str = cli("keys", "create", "Bo Officer", "--role", "compliance", "--person", "office/bo").strip()
     return key
 
 
@@ -96,11 +116,11 @@ def test_a_key_for_some_days_expires(cli, database):
     assert timedelta(days=1, hours=23) < left <= timedelta(days=2)
 
 
-def test_a_person_does_not_become_a_service_by_a_new_key(cli, officer):
+def test_a_person_does_not_become_a_service_by_a_new_key(cli, second):
     assert "is a person" in cli("keys", "create", "Ada Officer", "--role", "compliance", "--service", code=1)
 
 
-def test_an_existing_caller_does_not_get_other_roles_by_a_new_key(cli, officer):
+def test_an_existing_caller_does_not_get_other_roles_by_a_new_key(cli, second):
     assert "Ada Officer is a person with the roles compliance" in cli(
         "keys", "create", "Ada Officer", "--role", "auditor", code=1
     )
@@ -117,6 +137,43 @@ def test_an_auditors_key_neither_imports_nor_activates(cli, tmp_path):
     file.write_text(PROGRAMME["authorities"])
     assert "may not activate policy" in cli("policy", "activate", str(POLICIES), "--key", key, code=1)
     assert "may not import" in cli("import", "authorities", str(file), "--key", key, code=1)
+
+
+def test_every_key_but_the_first_two_officers_takes_two(cli, officer, database):
+    other = ("keys", "create", "gw", "--role", "gateway", "--service")
+    assert "give yours with --key" in cli(*other, "--key", "", code=1)
+    # Alone, an officer gets a second one, and nothing else: not a second key of their own, nor other roles.
+    alone = cli(*other)
+    assert "opens nothing until a second officer approves it" in alone
+    own = cli("keys", "create", "Ada again", "--role", "compliance", "--person", "office/ada", code=0)
+    assert "opens nothing until" in own
+    bo = cli("keys", "create", "Bo Officer", "--role", "compliance", "--person", "office/bo").strip()
+    assert "opens nothing" not in bo
+    third = cli("keys", "create", "Cy Officer", "--role", "compliance", "--person", "office/bo")
+    assert "opens nothing until" in third
+    made = [(entry["type"], entry["actor"]) for entry in entries(database)]
+    assert [kind for kind, _ in made] == ["key_created", *["change_requested"] * 2, "key_created", "change_requested"]
+    assert made[0][1] == LOCAL
+    assert made[3][1] == made[1][1] != LOCAL
+    key, asked = alone.splitlines()[0], alone.split("requests approve ")[1].split()
+    assert "not valid" in cli("policy", "activate", str(POLICIES), "--key", key, code=1)
+    listed = cli("requests", "list")
+    assert f"{asked[0]} {asked[1]} requested until" in listed
+    assert json.loads(cli("requests", "show", asked[0]))["after"]["name"] == "gw"
+    assert "a second officer must" in cli("requests", "approve", *asked, code=1)
+    assert "read it again" in cli("requests", "approve", asked[0], "0" * 64, "--key", bo, code=1)
+    assert "is approved" in cli("requests", "approve", *asked, "--key", bo)
+    assert "may not activate policy" in cli("policy", "activate", str(POLICIES), "--key", key, code=1)
+    again = own.split("requests approve ")[1].split()
+    assert "is rejected" in cli("requests", "reject", again[0], "--reason", "one is enough", "--key", bo)
+    assert "is rejected" in cli("requests", "approve", *again, "--key", bo, code=1)
+
+
+def test_the_first_officer_is_put_on_record_and_who_is_not_requests_nothing(cli, database):
+    key = cli("keys", "create", "Nobody", "--role", "compliance").strip()
+    refused = cli("keys", "create", "Bo", "--role", "compliance", "--person", "office/bo", "--key", key, code=1)
+    assert "names no person on record" in refused
+    assert "names no person on record" in cli("policy", "activate", str(POLICIES), "--key", key, code=1)
 
 
 # --- import -----------------------------------------------------------------------------------------------------
@@ -163,7 +220,7 @@ def test_a_folder_is_imported_in_order_and_a_dry_run_changes_nothing(cli, office
     told = cli("import", str(tmp_path), "--relative", "--dry-run")
     assert "30 people: would be 30 created, 0 updated, 0 unchanged" in told
     with psycopg.connect(database) as owner:
-        assert owner.execute("SELECT count(*) FROM organizations").fetchone() == (0,)
+        assert owner.execute("SELECT slug FROM organizations").fetchall() == [("office",)]
     assert len(entries(database)) == before
     told = cli("import", str(tmp_path), "--relative")
     assert "3 organizations: 3 created" in told
@@ -199,7 +256,7 @@ def test_a_reviewed_data_set_is_imported(cli, officer, database):
 # --- policy -----------------------------------------------------------------------------------------------------
 
 
-def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli, officer, database, tmp_path):
+def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli, direct, database, tmp_path):
     assert "policy revision 1 is active" in cli("policy", "activate", str(POLICIES))
     other = tmp_path / "policy"
     other.mkdir()
@@ -213,6 +270,16 @@ def test_activating_flips_the_revision_and_activating_again_keeps_its_number(cli
     activated = [entry for entry in entries(database) if entry["type"] == "policy_activated"]
     assert [(entry["before"], entry["after"]) for entry in activated] == [(None, 1), (1, 2), (2, 1)]
     assert activated[0]["sha256"] == activated[2]["sha256"] == Policy(read_files(POLICIES)).sha256
+
+
+def test_a_policy_is_in_force_when_a_second_officer_approves_it(cli, officer, second, database):
+    asked = cli("policy", "activate", str(POLICIES)).split()
+    assert cli("policy", "activate", str(POLICIES)).split() != asked
+    assert [entry["type"] for entry in entries(database) if entry["type"].startswith("policy")] == ["policy_stored"]
+    assert "a second officer must" in cli("requests", "approve", *asked, code=1)
+    assert "is approved" in cli("requests", "approve", *asked, "--key", second)
+    (entry,) = [entry for entry in entries(database) if entry["type"] == "policy_activated"]
+    assert (entry["change_request"], entry["sha256"]) == (asked[0], Policy(read_files(POLICIES)).sha256)
 
 
 def test_a_broken_policy_is_not_activated(cli, officer, database, tmp_path):
@@ -277,7 +344,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def running(cli, officer, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def running(cli, direct, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """`mythos-gate serve` as a process of its own."""
     for kind, text in PROGRAMME.items():
         file = tmp_path / f"{kind}.csv"

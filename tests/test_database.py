@@ -266,7 +266,7 @@ def test_what_is_named_by_its_content_never_changes(office, owner, table, column
 
 GROUPS = {"scim_groups", "scim_members"}
 LISTS = {"ownerships", "approvals", "grant_listed_people", "directive_exemptions", "seats"}
-APART = {"assessment_proposals", "nationality_records", "nationality_commitments", "export_assessments"}
+APART = {"change_request_contents", "nationality_records", "nationality_commitments", "export_assessments"}
 
 
 @pytest.mark.parametrize(
@@ -277,13 +277,14 @@ APART = {"assessment_proposals", "nationality_records", "nationality_commitments
         ("mythos_gate_service", "UPDATE, DELETE, TRUNCATE", set()),
         ("mythos_gate_service", "INSERT", {"log_entries"}),
         ("mythos_gate_reader", "INSERT, UPDATE, DELETE, TRUNCATE", set()),
-        ("mythos_gate_office", "DELETE", LISTS | GROUPS | {"assessment_proposals", "idempotency_keys"}),
+        ("mythos_gate_office", "DELETE", LISTS | GROUPS | {"change_request_contents", "idempotency_keys"}),
         ("mythos_gate_office", "TRUNCATE", set()),
         ("mythos_gate_tenant", "DELETE, TRUNCATE", {"seats"} | GROUPS),
         (
             "mythos_gate_tenant",
             "INSERT",
-            {"people", "agents", "endpoints", "approvals", "idempotency_keys", "proposals", "scim_users"} | GROUPS,
+            {"people", "agents", "endpoints", "approvals", "idempotency_keys", "change_requests", "scim_users"}
+            | GROUPS,
         ),
         ("mythos_gate_tenant_reader", "INSERT, UPDATE, DELETE, TRUNCATE", set()),
     ],
@@ -309,15 +310,15 @@ EXECUTED = {
 
 @pytest.mark.parametrize("role", EXECUTED)
 def test_nationality_has_one_way_in(owner, role):
-    # The office knows which proposals wait there, to forget them.
+    # The office knows which requests wait there, to forget them.
     apart = owner.execute(
-        "SELECT relname, EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attname <> 'proposal_id'"
+        "SELECT relname, EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attname <> 'change_request_id'"
         " AND NOT attisdropped AND has_column_privilege(%s, attrelid, attnum, 'SELECT, INSERT, UPDATE')) FROM pg_class c"
-        " WHERE relkind = 'r' AND relname ~ '^(nationality|export|assessment)_'",
+        " WHERE relkind = 'r' AND relname ~ '^(nationality|export|change_request)_'",
         [role],
     )
     assert dict(apart.fetchall()) == dict.fromkeys(
-        ("assessment_proposals", "export_assessments", "export_assessments_history", "nationality_commitments", "nationality_records",
+        ("change_request_contents", "export_assessments", "export_assessments_history", "nationality_commitments", "nationality_records",
          "nationality_records_history"), False
     )  # fmt: skip
     functions = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND has_function_privilege(%s, oid, 'EXECUTE')"

@@ -13,11 +13,11 @@ from tests.test_database import TOUCHED
 
 READER, WRITER = "mythos_gate_tenant_reader", "mythos_gate_tenant"
 # Of nationality no organization sees anything, not even of its own people.
-APART = {"export_assessments", "nationality_records", "nationality_commitments", "assessment_proposals"}
+APART = {"export_assessments", "nationality_records", "nationality_commitments", "change_request_contents"}
 # A row of each table that decisions do not rest on.
 FURTHER = [
-    "INSERT INTO proposals (id, action, resource, reference, members, proposed_by) VALUES ('prp_1', 'activate', 'people', 'per_1', '{}', 'cal_1')",
-    "INSERT INTO assessment_proposals VALUES ('prp_1', '{}')",
+    "INSERT INTO change_requests (id, action, resource, reference, members, before, after, requested_by, expires_at) VALUES ('chg_1', 'activate', 'people', 'per_1', '{}', '{}', '{}', 'cal_1', now())",
+    "INSERT INTO change_request_contents VALUES ('chg_1', '{}')",
     "INSERT INTO nationality_commitments VALUES ('per_1', '', decode(repeat('00', 16), 'hex'))",
     "INSERT INTO seat_counts VALUES ('g', 1)",
     "INSERT INTO legal_holds (id, scope, person_id, matter) VALUES ('hld_1', 'person', 'per_1', 'M-1')",
@@ -137,7 +137,7 @@ def test_a_tenant_changes_and_deletes_nothing_of_others(owner, organization, cha
         "UPDATE people SET status = 'suspended'",
         "UPDATE agents SET status = 'suspended'",
         "UPDATE endpoints SET status = 'retired'",
-        "UPDATE proposals SET state = 'withdrawn', decided_by = 'cal_1'",
+        "UPDATE change_requests SET state = 'withdrawn', decided_by = 'cal_1'",
         "DELETE FROM seats",
         "UPDATE seat_counts SET used = 0",
         "UPDATE idempotency_keys SET told_at = now()",

@@ -16,7 +16,7 @@ OF_GRANT = f"EXISTS (SELECT FROM grants g WHERE g.id = grant_id AND g.organizati
 OF_CALLER = f"EXISTS (SELECT FROM callers c WHERE c.id = caller_id AND c.organization_id = {OWN})"
 OF_ENDPOINT = f"EXISTS (SELECT FROM endpoints e WHERE e.id = endpoint_id AND e.organization_id = {OWN})"
 ABOUT_STAFF = " OR ".join(
-    f"EXISTS (SELECT FROM {table} r WHERE r.id = proposals.reference AND r.organization_id = {OWN})"
+    f"EXISTS (SELECT FROM {table} r WHERE r.id = change_requests.reference AND r.organization_id = {OWN})"
     for table in ("people", "agents", "endpoints")
 )
 # Table -> whether a row is the organization's.
@@ -36,10 +36,10 @@ TABLES = {
     "api_keys": OF_CALLER,
     "stops": f"organization_id = {OWN} OR {OF_PERSON} OR {OF_ENDPOINT}",
     "legal_holds": f"organization_id = {OWN} OR {OF_PERSON}",
-    "proposals": ABOUT_STAFF,
+    "change_requests": ABOUT_STAFF,
 }  # fmt: skip
 # Of no organization, whoever it is about.
-NOBODYS = ("export_assessments", "nationality_records", "nationality_commitments", "assessment_proposals")
+NOBODYS = ("export_assessments", "nationality_records", "nationality_commitments", "change_request_contents")
 PAST = (
     "organizations", "people", "agents", "endpoints", "grants", "ownerships", "organization_screenings",
     "directive_exemptions", "grant_listed_people", "seats", "break_glasses", "callers", "approvals",
@@ -88,7 +88,7 @@ GRANT SELECT (id, organization_id) ON grants TO mythos_gate_tenant;
 GRANT SELECT, DELETE ON seats TO mythos_gate_tenant;
 GRANT SELECT, UPDATE (used) ON seat_counts TO mythos_gate_tenant;
 GRANT SELECT ON erased_people TO mythos_gate_tenant;
-GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at) ON proposals TO mythos_gate_tenant;
+GRANT SELECT, INSERT, UPDATE (state, decided_by, decided_at, reason) ON change_requests TO mythos_gate_tenant;
 GRANT SELECT ON scim_users, scim_groups, scim_members TO mythos_gate_tenant_reader;
 GRANT INSERT, UPDATE ON scim_users TO mythos_gate_tenant;
 GRANT INSERT, UPDATE, DELETE ON scim_groups, scim_members TO mythos_gate_tenant;
@@ -97,7 +97,7 @@ GRANT EXECUTE ON FUNCTION bump_revision TO mythos_gate_tenant;
 """
 
 
-# What compliance may, but for nationality and the functions of erasure, retention and upkeep. A proposal that is
+# What compliance may, but for nationality and the functions of erasure, retention and upkeep. A request that is
 # decided is deleted from where nationality waits, whatever it is about.
 OFFICE = """
 DO $$
@@ -113,7 +113,8 @@ BEGIN
 END $$;
 GRANT USAGE ON SCHEMA {schema} TO mythos_gate_office;
 GRANT SELECT ON revision, revision_stamps, touched TO mythos_gate_office;
-GRANT SELECT (proposal_id), DELETE ON assessment_proposals TO mythos_gate_office;
+GRANT SELECT (change_request_id), DELETE ON change_request_contents TO mythos_gate_office;
+GRANT UPDATE (state, decided_by, decided_at, reason) ON change_requests TO mythos_gate_office;
 GRANT EXECUTE ON FUNCTION bump_revision TO mythos_gate_office;
 """
 

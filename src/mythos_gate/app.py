@@ -29,6 +29,7 @@ from mythos_gate.api import (
     authorities,
     authzen,
     break_glass,
+    change_requests,
     data_sets,
     document,
     edge,
@@ -45,9 +46,9 @@ from mythos_gate.api import (
     onboarding,
     ownership,
     people,
+    policies,
     problems,
     programme,
-    proposals,
     refusals,
     resources,
     scim,
@@ -76,9 +77,9 @@ from mythos_gate.settings import Settings, root
 
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 NOUNS = (
-    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, proposals, stops, holds,
-    people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme, keys,
-    resources, scim, log, exports, tlog, health,
+    authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, change_requests, stops,
+    holds, people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme,
+    policies, keys, resources, scim, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]

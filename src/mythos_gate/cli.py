@@ -17,18 +17,29 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from mythos_gate import app as service
-from mythos_gate import db, demo, generate, log_commands, logs, revision, sequencing
+from mythos_gate import (
+    db,
+    demo,
+    generate,
+    key_commands,
+    log_commands,
+    logs,
+    request_commands,
+    revision,
+    sequencing,
+)
 from mythos_gate.api import wire
 from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Invalid, Misconfigured, NotFound
-from mythos_gate.registry import callers, imports, jurisdictions, policies
+from mythos_gate.registry import callers, imports, jurisdictions, officers, policies
 from mythos_gate.registry.change import Change, Registry
+from mythos_gate.registry.widening import Wanted
 from mythos_gate.settings import Settings, root
 from mythos_gate.terminal import LOCAL, Key, allowed, progress_bar, told, with_registry
-from mythos_gate.terms import Permission, Role
+from mythos_gate.terms import Permission, RequestedAction, Role
 from mythos_gate.workers import Workers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -38,6 +49,7 @@ policy = typer.Typer(no_args_is_help=True, help="The decision policy.")
 app.add_typer(database, name="db")
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
+app.add_typer(request_commands.app, name="requests")
 app.add_typer(log_commands.app, name="log")
 console = Console()
 
@@ -366,18 +378,25 @@ def show_reasons(folder: PolicyFolder = BASELINE) -> None:
 
 @policy.command()
 def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)], key: Key) -> None:
-    """Put a policy in force, from the next decision on. It is validated and built before."""
+    """Request to put a policy in force, once it is validated and built. In the demo's database it is at once."""
 
-    async def work(registry: Registry) -> int:
+    async def work(registry: Registry) -> str:
         found = await allowed(registry, key, Permission.ACTIVATE_POLICY)
         files = read_files(folder)
         built = Policy(files)
-        async with registry.change("policy_activated", found.id) as change:
-            return await policies.activate(change, built.sha256, files)
+        async with registry.engine.connect() as connection:
+            demo, known = await officers.is_demo(connection), await policies.page(connection, only=built.sha256)
+        if demo:
+            async with registry.change("policy_activated", found.id) as change:
+                return f"policy revision {await policies.activate(change, built.sha256, files)} is active"
+        if not known:
+            async with registry.change("policy_stored", found.id) as change:
+                await policies.store(change, built.sha256, files)
+        wanted = Wanted(RequestedAction.ACTIVATE, "policies", built.sha256)
+        return await request_commands.request(registry, key, wanted)
 
     with told():
-        number = with_registry(Settings(), work)
-    typer.echo(f"policy revision {number} is active")
+        typer.echo(with_registry(Settings(), work))
 
 
 # --- keys -----------------------------------------------------------------------------------------------------
@@ -393,18 +412,23 @@ def create_key(  # noqa: PLR0917  one option each
     may_ask_of: Annotated[list[str] | None, typer.Option(help="a gateway's organization; may be given again")] = None,
     may_ask_about: Annotated[list[str] | None, typer.Option(help="a gateway's model; may be given again")] = None,
     authority: Annotated[str | None, typer.Option(help="an officer's own")] = None,
-    person: Annotated[str | None, typer.Option(help="ORGANIZATION/EXTERNAL_ID, if on record themselves")] = None,
+    person: Annotated[str | None, typer.Option(help="ORGANIZATION/EXTERNAL_ID: who they are on record")] = None,
+    key: Annotated[str | None, typer.Option("--key", envvar="MYTHOS_GATE_KEY", show_default=False)] = None,
 ) -> None:
-    """Make a key and show it once."""
+    """Request a key, and show it once: it opens nothing before a second officer approves it.
+
+    The very first is made at once, with the record of whose it is, and so is the second officer's.
+    """
     scope = callers.Scope(organization, may_ask_about or None, may_ask_of or None, authority, person)
     expires = None if days is None else datetime.fromtimestamp(datetime.now(UTC).timestamp() + days * 86_400, UTC)
-
-    async def work(registry: Registry) -> callers.NewKey:
-        async with registry.change("key_created", LOCAL) as change:
-            return await callers.create_key(change, name, role, service=service_key, expires_at=expires, scope=scope)
-
+    wanted = key_commands.NewKey(name, role, service_key, expires, scope)
     with told():
-        typer.echo(with_registry(Settings(), work).text)
+        text, asked = with_registry(Settings(), lambda registry: key_commands.create(registry, key, wanted))
+    typer.echo(text)
+    if asked is not None:
+        typer.echo(
+            f"it opens nothing until a second officer approves it: mythos-gate requests approve {asked}", err=True
+        )
 
 
 @keys.command("revoke")

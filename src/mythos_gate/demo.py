@@ -12,13 +12,15 @@ from sqlalchemy import func, select, update
 from mythos_gate import tables
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Misconfigured
-from mythos_gate.registry import callers, imports, jurisdictions, policies
+from mythos_gate.registry import callers, imports, jurisdictions, officers, policies
 from mythos_gate.registry.change import Registry
 from mythos_gate.settings import root
 from mythos_gate.terms import Role
 
 ACTOR = "demo"
-OFFICER = "Demo Officer"
+OFFICER = "First Officer"
+# Where those who run the programme are on record: who requests or approves a change is somebody.
+OFFICE = "programme-office"
 # In the order in which they refer to each other.
 KINDS = (
     "authorities", "models", "organizations", "ownerships", "people", "grants", "agents", "endpoints", "directives",
@@ -32,11 +34,13 @@ async def load(registry: Registry) -> str:
     """Load the programme into an empty database, or rescreen the one loaded before; a fresh key, the last revoked."""
     if await _is_new(registry):
         await _activate_policy(registry)
+        await _enrol_officers(registry)
         for kind in KINDS:
-            await _import(registry, kind)
+            await _import(registry, kind, _folder().joinpath(f"{kind}.csv").read_bytes())
     else:
         for kind in SHORT_LIVED:
-            await _import(registry, kind, renewing=True)
+            data = _folder().joinpath(f"{kind}.csv").read_bytes()
+            await _import(registry, kind, _without_status(data) if kind == "agents" else data)
     await _review_data(registry)
     return await _fresh_key(registry)
 
@@ -62,10 +66,13 @@ async def _activate_policy(registry: Registry) -> None:
         await policies.activate(change, built.sha256, files)
 
 
-async def _import(registry: Registry, kind: str, *, renewing: bool = False) -> None:
-    data = _folder().joinpath(f"{kind}.csv").read_bytes()
-    if renewing and kind == "agents":
-        data = _without_status(data)
+async def _enrol_officers(registry: Registry) -> None:
+    for name in ("first", "second"):
+        async with registry.change("imported", ACTOR) as change:
+            await officers.enrol(change, f"{OFFICE}/{name}")
+
+
+async def _import(registry: Registry, kind: str, data: bytes) -> None:
     async with registry.change("imported", ACTOR) as change:
         await imports.load(change, kind, data, now=datetime.now(UTC), relative=True)
 
@@ -84,8 +91,8 @@ async def _fresh_key(registry: Registry) -> str:
         async with registry.change("key_revoked", ACTOR) as change:
             await callers.revoke_key(change, identifier)
     async with registry.change("key_created", ACTOR) as change:
-        roles = [Role.GATEWAY, Role.COMPLIANCE, Role.AUDITOR]
-        return (await callers.create_key(change, OFFICER, roles, service=False)).text
+        roles, scope = [Role.GATEWAY, Role.COMPLIANCE, Role.AUDITOR], callers.Scope(person=f"{OFFICE}/first")
+        return (await callers.create_key(change, OFFICER, roles, service=False, scope=scope)).text
 
 
 def _without_status(data: bytes) -> bytes:

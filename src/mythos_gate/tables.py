@@ -522,33 +522,40 @@ api_keys = Table(
     CheckConstraint("octet_length(hash) = 32", name="hash"),
 )
 
-# What waits for a second officer. Decisions read nothing of it.
-proposals = Table(
-    "proposals",
+# What widens access and waits for a second officer: permanent records. Decisions read nothing of them.
+change_requests = Table(
+    "change_requests",
     metadata,
     Column("id", Text, primary_key=True),
     Column("action", Text, nullable=False),
     Column("resource", Text, nullable=False),
     Column("reference", Text),
     Column("members", JSONB, nullable=False),
+    Column("before", JSONB, nullable=False),
+    Column("after", JSONB, nullable=False),
     Column("etag", Text),
-    Column("proposed_by", ForeignKey("callers.id"), nullable=False),
-    Column("state", Text, nullable=False, server_default=text("'proposed'")),
+    Column("salt", Text),  # of the hash; null where it is among what is kept apart, and after an erasure
+    Column("sha256", Text),  # of all that is asked for, as it was asked; null of what is older than these hashes
+    Column("requested_by", ForeignKey("callers.id"), nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'requested'")),  # never expired: that, the time says
     Column("decided_by", ForeignKey("callers.id")),
     Column("decided_at", TIME),
+    Column("reason", Text),  # of the decision
     Column("authority_id", ForeignKey("authorities.id")),  # the one whose officers may decide; null: any
+    Column("expires_at", TIME, nullable=False),
     _created(),
-    _one_of("action", terms.ProposedAction),
-    _one_of("state", terms.ProposalState),
-    CheckConstraint("(state = 'proposed') = (decided_by IS NULL)", name="decided_by"),
-    CheckConstraint("state <> 'confirmed' OR decided_by <> proposed_by", name="two_people"),
+    _one_of("action", terms.RequestedAction),
+    CheckConstraint("state IN ('requested', 'approved', 'rejected', 'withdrawn')", name="state"),
+    CheckConstraint("(state = 'requested') = (decided_by IS NULL)", name="decided_by"),
+    CheckConstraint("state NOT IN ('approved', 'rejected') OR decided_by <> requested_by", name="two_people"),
+    CheckConstraint("state <> 'rejected' OR reason IS NOT NULL", name="reason"),
 )
 
-# What a proposal says of nationality: read by compliance alone.
-assessment_proposals = Table(
-    "assessment_proposals",
+# What a change request holds that compliance alone reads, such as nationality, until it is decided.
+change_request_contents = Table(
+    "change_request_contents",
     metadata,
-    Column("proposal_id", ForeignKey("proposals.id"), primary_key=True),
+    Column("change_request_id", ForeignKey("change_requests.id"), primary_key=True),
     Column("members", JSONB, nullable=False),
 )
 

@@ -162,7 +162,7 @@ class Treatment(StrEnum):
     EMBARGOED = "embargoed"
 
 
-class ProposedAction(StrEnum):
+class RequestedAction(StrEnum):
     """What may wait for a second officer."""
 
     CREATE = "create"
@@ -175,10 +175,14 @@ class ProposedAction(StrEnum):
     PRUNE = "prune"
 
 
-class ProposalState(StrEnum):
-    PROPOSED = "proposed"
-    CONFIRMED = "confirmed"
+class RequestState(StrEnum):
+    """Of a change request. EXPIRED is what nobody decided in time."""
+
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
 
 
 class Mfa(StrEnum):

@@ -44,14 +44,14 @@ async def test_until_a_second_officer_confirms_it_counts_for_nothing(service, of
     made = await propose(one)
     assert (made.status_code, made.json()["members"]) == (202, {})
     assert await presence(service) == "unverified"
-    assert (await one("POST", f"proposals/{made.json()['id']}/confirm")).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    assert (await one.approve(made.json()["id"])).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
     read = (await two("GET", PATH)).json()
     assert read["us_person"] == "unknown"
-    assert [each["members"]["citizenships"][0]["country"] for each in read["proposed"]] == ["Canada"]
-    assert (await two("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
+    assert [each["members"]["citizenships"][0]["country"] for each in read["requested"]] == ["Canada"]
+    assert (await two.approve(made.json()["id"])).status_code == 200
     assert await presence(service) == "foreign_abroad"
     read = (await one("GET", PATH)).json()
-    assert read["proposed"] == []
+    assert read["requested"] == []
     assert read["citizenships"] == [
         {"country": "Canada", "code": "CA", "acquired": "1991-01-01", "ended": None},
         {"country": "Utopia", "code": "UTOPIA", "acquired": None, "ended": "2019-09-01"},
@@ -63,7 +63,7 @@ async def test_what_is_replaced_is_replaced_as_a_whole(service, officers):
     one, two = officers
     for members in (CANADIAN, {"us_person": "yes", "us_basis": "lpr"}):
         made = await propose(one, members)
-        assert (await two("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
+        assert (await two.approve(made.json()["id"])).status_code == 200
     assert service.sql(
         "SELECT count(*) FROM nationality_records r JOIN people p ON p.id = person_id WHERE external_id = 'new'"
     ) == [(0,)]
@@ -73,7 +73,7 @@ async def test_what_is_replaced_is_replaced_as_a_whole(service, officers):
 async def test_one_officer_withdraws_a_status_at_once(service, officers):
     one, two = officers
     made = await propose(one)
-    await two("POST", f"proposals/{made.json()['id']}/confirm")
+    await two.approve(made.json()["id"])
     answer = await one("POST", f"{PATH}/withdraw")
     assert (answer.status_code, answer.json()["us_person"]) == (200, "unknown")
     assert await presence(service) == "unverified"
@@ -102,7 +102,7 @@ async def test_bad_input_is_told_without_the_value_and_nothing_is_kept(service, 
     assert told in answer.json()["detail"]
     assert "1999" not in answer.text
     assert before == service.sql("SELECT n FROM revision")
-    assert service.sql("SELECT count(*) FROM assessment_proposals") == [(0,)]
+    assert service.sql("SELECT count(*) FROM change_request_contents") == [(0,)]
 
 
 async def test_a_stale_tag_and_none_are_refused(officers):
@@ -110,8 +110,8 @@ async def test_a_stale_tag_and_none_are_refused(officers):
     tag = (await one("GET", PATH)).headers["etag"]
     first = await propose(one, tag=tag)
     second = await propose(one, CANADIAN | {"evidence_expires": None}, tag=tag)
-    assert (await two("POST", f"proposals/{first.json()['id']}/confirm")).status_code == 200
-    assert (await two("POST", f"proposals/{second.json()['id']}/confirm")).status_code == 412
+    assert (await two.approve(first.json()["id"])).status_code == 200
+    assert (await two.approve(second.json()["id"])).status_code == 412
     assert (await propose(one, tag=tag)).status_code == 412
     assert (await one("PUT", PATH, CANADIAN)).status_code == 428
 
@@ -129,9 +129,9 @@ async def test_nobody_else_reads_proposes_or_confirms(service, officers):
         for method, path in [("GET", PATH), ("PUT", PATH), ("POST", f"{PATH}/withdraw")]:
             assert (await other(method, path, CANADIAN, **tag)).status_code == 403
         # To an officer, who decides on other things, it is not even there.
-        assert (await other("POST", f"proposals/{made}/confirm")).status_code == (404 if other is others[1] else 403)
-        assert "Canada" not in (await other("GET", f"proposals/{made}")).text
-        assert "Canada" not in (await other("GET", "proposals")).text
+        assert (await other.approve(made)).status_code == (404 if other is others[1] else 403)
+        assert "Canada" not in (await other("GET", f"change-requests/{made}")).text
+        assert "Canada" not in (await other("GET", "change-requests")).text
 
 
 async def test_nobody_assesses_themselves(service, officers):
@@ -139,13 +139,13 @@ async def test_nobody_assesses_themselves(service, officers):
     self = Rest(service, await service.key(Role.COMPLIANCE, person="acme/new"))
     assert (await propose(self)).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
     made = (await propose(two)).json()["id"]
-    assert (await self("POST", f"proposals/{made}/confirm")).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    assert (await self.approve(made)).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
 
 
 async def test_reads_are_in_the_log_and_nationalities_are_nowhere_else(service, officers):
     one, two = officers
     made = (await propose(one)).json()["id"]
-    await two("POST", f"proposals/{made}/confirm")
+    await two.approve(made)
     before = len(await service.entries())
     read = await two("GET", PATH)
     found = (await two("GET", "people?country_group=A:1")).json()["items"]
@@ -154,7 +154,7 @@ async def test_reads_are_in_the_log_and_nationalities_are_nowhere_else(service, 
     assert [entry["type"] for entry in entries] == ["nationality_read"] * 2
     assert entries[0]["person"] == read.json()["id"]
     assert entries[1]["people"] == 2
-    everything = str(await service.entries()) + (await one("GET", f"proposals/{made}")).text
+    everything = str(await service.entries()) + (await one("GET", f"change-requests/{made}")).text
     for word in ("Canada", "Utopia", "1991-01-01", "2030-01-01"):
         assert word not in everything
     # The tag counts changes, so that it tells nothing of what they were.
@@ -166,7 +166,7 @@ async def test_every_route_that_reads_of_nationality_notes_it(service, officers)
     one, _ = officers
     await propose(one)
     read = []
-    apart = re.compile(r"FROM (nationality_records|export_assessments|assessment_proposals|nationality_commitments)")
+    apart = re.compile(r"FROM (nationality_records|export_assessments|change_request_contents|nationality_commitments)")
 
     def watch(_connection, _cursor, statement, *_):
         read.extend(apart.findall(statement.replace("\n", " ")))

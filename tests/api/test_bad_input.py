@@ -60,7 +60,7 @@ async def world(service):
 def left(service):
     """What is there, apart from the entry that says who was refused."""
     changed = "SELECT count(*) FROM log_entries WHERE type NOT IN ('refused', 'session_opened')"
-    return service.sql(f"SELECT n, ({changed}), (SELECT count(*) FROM proposals) FROM revision")
+    return service.sql(f"SELECT n, ({changed}), (SELECT count(*) FROM change_requests) FROM revision")
 
 
 STAFF = {Permission.ENROL, Permission.REVIEW, Permission.SUSPEND_STAFF}
@@ -250,7 +250,7 @@ async def test_where_any_text_is_a_country_it_denies(world):
     assert told["context"]["reason_admin"]["facts"]["location"] == "unverified"
     members = {"parent_country": "Atlantis"}
     made = (await world.one("PATCH", "organizations/acme", members, **ANY)).json()["id"]
-    assert (await world.two("POST", f"proposals/{made}/confirm")).status_code == 200
+    assert (await world.two.approve(made)).status_code == 200
     told = (await service.ask(question())).json()
     assert (told["decision"], told["context"]["reason_admin"]["facts"]["ownership"]) == (False, "review_pending")
 
@@ -259,7 +259,9 @@ async def test_where_any_text_is_a_country_it_denies(world):
     "query",
     ["cursor=%00", "cursor=%ff", "limit=0", "limit=201", "limit=x", "limit=1&limit=2", "cursor=" + "x" * 300, "status=%ed%a0%80"],
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["people", "grants", "proposals", "screenings", "keys", "data-sets", "eligibility"])
+@pytest.mark.parametrize(
+    "name", ["people", "grants", "change-requests", "screenings", "keys", "data-sets", "eligibility"]
+)
 async def test_a_query_that_cannot_be_read_is_told(world, name, query):
     answer = await world.one("GET", f"{name}?{query}")
     if query == "cursor=%ff":  # a cursor is a place, whatever it says

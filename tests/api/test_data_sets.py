@@ -51,7 +51,7 @@ async def test_a_version_is_imported_compared_and_put_in_force_by_two(service, o
     proposal = await one("POST", f"data-sets/{told['id']}/activate", reviewed)
     assert proposal.status_code == 202, proposal.text
     assert await primary(service) == "ALLOW"
-    assert (await two("POST", f"proposals/{proposal.json()['id']}/confirm")).status_code == 200
+    assert (await two.approve(proposal.json()["id"])).status_code == 200
     assert await primary(service) == "CITIZENSHIP_EMBARGOED"
     read = (await one("GET", f"data-sets/{told['id']}")).json()
     assert (read["in_force"], read["changes"]) == (True, [])
@@ -59,9 +59,9 @@ async def test_a_version_is_imported_compared_and_put_in_force_by_two(service, o
     assert sorted(each["in_force"] for each in listed) == [False, True]
     assert (await one("GET", "programme")).json()["data_set"] == told["id"]
     entries = [item["body"]["type"] for item in await service.entries()][-6:]
-    assert [each for each in entries if each.startswith(("data_set", "proposal"))] == [
+    assert [each for each in entries if each.startswith(("data_set", "change"))] == [
         "data_set_imported",
-        "proposal_made",
+        "change_requested",
         "data_set_activated",
     ]
 
@@ -72,7 +72,7 @@ async def test_a_review_is_renewed_by_two(service, officers):
     assert await primary(service) == "REFERENCE_DATA_STALE"
     in_force = (await one("GET", "programme")).json()["data_set"]
     proposal = await one("POST", f"data-sets/{in_force}/activate", {"reviewed_at": service.now.isoformat()})
-    assert (await two("POST", f"proposals/{proposal.json()['id']}/confirm")).status_code == 200
+    assert (await two.approve(proposal.json()["id"])).status_code == 200
     assert await primary(service) == "ALLOW"
 
 
@@ -108,7 +108,7 @@ async def test_a_rule_is_switched_on_by_one_and_off_by_two(service, officers):
     off = await one("PATCH", f"switches/{made.json()['id']}", {"until": "2026-02-01T00:00:00Z"}, **tag)
     assert off.status_code == 202
     assert await primary(service) == "ORG_OWNERSHIP_LISTED_AFFILIATE"
-    await two("POST", f"proposals/{off.json()['id']}/confirm")
+    await two.approve(off.json()["id"])
     assert await primary(service) == "ALLOW"
 
 

@@ -69,15 +69,15 @@ def lines(service):
 
 async def erased(service, one, two, path=PATH):
     made = await one("POST", f"{path}/erasure")
-    assert (made.status_code, made.json()["state"]) == (202, "proposed"), made.text
-    done = await two("POST", f"proposals/{made.json()['id']}/confirm")
+    assert (made.status_code, made.json()["state"]) == (202, "requested"), made.text
+    done = await two.approve(made.json()["id"])
     assert done.status_code == 200, done.text
     return done.json()["reference"]
 
 
 @pytest.fixture
 async def known(service, officer, second):  # noqa: F811
-    """A person whom everything names that can: records, those of others, proposals, a key, an agent."""
+    """A person whom everything names that can: records, those of others, change_requests, a key, an agent."""
     admin = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme"))
     made = await admin("POST", "people", PERSON)
     assert made.status_code == 201, made.text
@@ -90,7 +90,7 @@ async def known(service, officer, second):  # noqa: F811
     for rest in (officer, second):
         proposed = await rest("PUT", f"{PATH}/assessment", assessed, **{"If-Match": "*"})
         if rest is officer:
-            assert (await second("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 200
+            assert (await second.approve(proposed.json()["id"])).status_code == 200
     await service.load(
         agents="organization,external_id,name,sponsor,scopes\nacme,zebulon-bot,Agent of Zebulon,zebulon,x\n",
         people="organization,external_id,employment,approvals,requested_by\nacme,us,employee,zebulon;a2,zebulon\n"
@@ -108,6 +108,7 @@ async def known(service, officer, second):  # noqa: F811
         ("POST", "grants", NEW["grants"] | listed | {"organization": "acme", "reference": "V-7", "status": "active"}),
         ("POST", f"{PATH}/suspend", {"reason": "as Zebulon asked"}),
         ("POST", f"{PATH}/activate", None),
+        ("POST", "keys", {"name": "Zebulon Marksson II", "roles": ["auditor"], "person": "acme/zebulon"}),
     ):
         answer = await officer(method, path, members, **{"If-Match": "*"})
         assert answer.status_code in {200, 202}, answer.text
@@ -164,7 +165,7 @@ async def test_what_came_between_proposal_and_confirmation_is_seen(service, know
     aged(service)
     made = (await officer("POST", f"{PATH}/erasure")).json()["id"]
     await service.ask(question("acme/zebulon"))
-    told = await second("POST", f"proposals/{made}/confirm")
+    told = await second.approve(made)
     assert (told.status_code, told.json()["code"]) == (409, "RETENTION_HOLD")
     assert (await second("GET", PATH)).json()["name"] == "Zebulon Marksson"
 
@@ -189,7 +190,7 @@ async def test_nothing_in_the_whole_database_names_who_was_erased_and_the_log_is
     assert places >= {
         "people", "people_history", "approvals", "approvals_history", "agents", "agents_history", "break_glasses",
         "break_glasses_history", "callers", "callers_history", "nationality_records", "nationality_records_history",
-        "assessment_proposals", "proposals", "person_screenings", "person_screenings_history", "touched",
+        "change_request_contents", "change_requests", "person_screenings", "person_screenings_history", "touched",
     }  # fmt: skip
     assert not any(table.startswith("log_entries") for table in places)
     before = lines(service)
@@ -207,7 +208,7 @@ async def test_nothing_in_the_whole_database_names_who_was_erased_and_the_log_is
     assert [line for line in after_it if line[:2] in {each[:2] for each in before}] == before
     assert all(leaf == leaf_hash(body) for *_, leaf, body in after_it)
     [entry] = [item["body"] for item in await service.entries() if item["body"]["type"] == "person_erased"]
-    assert (entry["person"], entry["actor"] != entry["proposed_by"]) == (known, True)
+    assert (entry["person"], entry["actor"] != entry["requested_by"]) == (known, True)
     shown = (await officer("GET", f"people/{known}")).json()
     assert {name: value for name, value in shown.items() if value not in (None, False, [])} == {
         "id": known, "organization": "acme", "external_id": known, "status": "erased", "employment": "ended",
@@ -249,7 +250,7 @@ async def test_for_others_the_gates_id_stands_for_who_was_erased(service, known,
         ("other", "I-1"): (known, ["a1", "zebulon"]),
         ("acme", "I-2"): ("o", ["a1", known]),
     }
-    items = (await officer("GET", "proposals")).json()["items"]
+    items = (await officer("GET", "change-requests")).json()["items"]
     assert [each["members"]["listed_people"] for each in items if "listed_people" in each["members"]] == [
         ["us", known]
     ] * 2
@@ -337,7 +338,7 @@ async def test_nobody_becomes_erased_but_by_two_officers(service, known, officer
         await service.load(people="organization,external_id,employment,status\nacme,us,employee,erased\n")
     assert (await officer("POST", "people", NEW["people"] | {"status": "erased"})).status_code == 400
     made = (await officer("POST", f"{PATH}/erasure")).json()["id"]
-    assert (await officer("POST", f"proposals/{made}/confirm")).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    assert (await officer.approve(made)).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
     for role, scope in (
         (Role.ORG_ADMIN, {"organization": "acme"}),
         (Role.OFFICER, {"authority": "orrery"}),
@@ -345,9 +346,9 @@ async def test_nobody_becomes_erased_but_by_two_officers(service, known, officer
     ):
         other = Rest(service, await service.key(role, **scope))
         assert (await other("POST", f"{PATH}/erasure")).status_code == 403
-        assert (await other("POST", f"proposals/{made}/confirm")).status_code in {403, 404}
+        assert (await other.approve(made)).status_code in {403, 404}
     assert (await officer("GET", PATH)).json()["name"] == "Zebulon Marksson"
-    assert (await second("POST", f"proposals/{made}/confirm")).status_code == 200
+    assert (await second.approve(made)).status_code == 200
     with pytest.raises(Conflict, match="has left"):
         async with service.gate.claims.change("seat_claimed", "test") as change:
             await seats.claim(change, known, ["x"])

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from mythos_gate.decision.policy import FILES
 from mythos_gate.terms import Role
 from tests.api.test_data_sets import embargo
 from tests.api.test_erasure import aged
@@ -12,7 +13,7 @@ from tests.api.test_personal_data import named
 from tests.api.test_prune import aged as long_ago
 from tests.api.test_resources import CHANGES, NEW, Rest
 from tests.api.test_routes import permission_of
-from tests.service import question
+from tests.service import POLICIES, question
 from tests.test_conventions import DECIDING, PUBLIC, _routes
 
 pytestmark = pytest.mark.anyio
@@ -47,8 +48,8 @@ class World:
             await self.made(rest, "POST", f"break-glass/{opened}/approve")
         return opened
 
-    async def proposal(self):
-        return await self.made(self.one, "PATCH", "organizations/acme", {"name": "Acme Inc"}, **ANY)
+    async def change_request(self):
+        return (await self.one("PATCH", "organizations/acme", {"name": "Acme Inc"}, **ANY)).json()
 
 
 @pytest.fixture
@@ -109,6 +110,18 @@ async def _key(world):
     return f"keys/{await world.id('SELECT id FROM api_keys ORDER BY created_at DESC LIMIT 1')}/revoke", None
 
 
+OTHER = {name: (POLICIES / name).read_text() for name in FILES}
+OTHER["messages.csv"] += "\n"
+
+
+async def _policy(_):
+    return "policies", {"files": OTHER}
+
+
+async def _former_policy(world):
+    return f"policies/{await world.made(world.one, 'POST', 'policies', {'files': OTHER})}/activate", None
+
+
 async def _hold(world):
     hold = {"scope": "person", "target": "acme/us", "matter": "M-1"}
     return f"legal-holds/{await world.made(world.one, 'POST', 'legal-holds', hold)}/lift", None
@@ -154,9 +167,11 @@ def _activated(path):
     return prepare
 
 
-def _proposed(step):
+def _requested(step):
     async def prepare(world):
-        return f"proposals/{await world.proposal()}/{step}", None
+        made = await world.change_request()
+        bodies = {"approve": {"sha256": made["sha256"]}, "reject": {"reason": "not now"}, "withdraw": None}
+        return f"change-requests/{made['id']}/{step}", bodies[step]
 
     return prepare
 
@@ -206,8 +221,9 @@ WRITES = {
     **{("POST", f"/v1/agents/{{agent}}/{step}"): _plain(f"agents/acme/bot/{step}") for step in ("suspend", "revoke")},
     ("POST", "/v1/agents/{reference}/activate"): _activated("agents/acme/bot"),
     ("POST", "/v1/endpoints/{endpoint}/revoke"): _plain("endpoints/acme/ep-1/revoke"),
-    ("POST", "/v1/proposals/{proposal}/confirm"): _proposed("confirm"),
-    ("POST", "/v1/proposals/{proposal}/withdraw"): _proposed("withdraw"),
+    ("POST", "/v1/change-requests/{identifier}/approve"): _requested("approve"),
+    ("POST", "/v1/change-requests/{identifier}/reject"): _requested("reject"),
+    ("POST", "/v1/change-requests/{identifier}/withdraw"): _requested("withdraw"),
     ("POST", "/v1/stops"): _plain("stops", {"scope": "model", "target": "mythos-5"}),
     ("POST", "/v1/stops/{reference}/lift"): _stop,
     ("POST", "/v1/legal-holds"): _plain("legal-holds", {"scope": "organization", "target": "acme", "matter": "M-2"}),
@@ -224,7 +240,10 @@ WRITES = {
     ("POST", "/v1/screenings/adjudicate"): _hit,
     ("POST", "/v1/data-sets"): _plain("data-sets?version=x", embargo("CA")),
     ("POST", "/v1/data-sets/{identifier}/activate"): _data_set,
+    ("POST", "/v1/keys"): _plain("keys", {"name": "Grace Marlow", "roles": ["auditor"]}),
     ("POST", "/v1/keys/{key}/revoke"): _key,
+    ("POST", "/v1/policies"): _policy,
+    ("POST", "/v1/policies/{identifier}/activate"): _former_policy,
 }
 # By an identity provider, which may nothing else.
 PROVIDED = {
@@ -247,7 +266,7 @@ ENTRIES = {
     "POST /v1/agents/{agent}/suspend": "agent_suspended: after agent before",
     "POST /v1/data-sets": "data_set_imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/revoke": "person_revoked: after before person",
-    "PATCH /v1/authorities/{reference}": "proposal_made: authority members proposal proposed",
+    "PATCH /v1/authorities/{reference}": "change_requested: authority change_request members requested sha256",
     "POST /v1/endpoints": "endpoint_created: endpoint members",
     "POST /v1/directives": "directive_created: directive members",
     "POST /v1/people/{person}/suspend": "person_suspended: after before person",
@@ -255,7 +274,7 @@ ENTRIES = {
     "POST /v1/grants": "grant_created: grant members",
     "POST /v1/organizations/{organization}/suspend": "organization_suspended: after before organization",
     "POST /v1/break-glass/{identifier}/review": "break_glass_reviewed: break_glass",
-    "POST /v1/people/{reference}/activate": "proposal_made: members person proposal proposed",
+    "POST /v1/people/{reference}/activate": "change_requested: change_request members person requested sha256",
     "POST /v1/grants/{grant}/suspend": "grant_suspended: after before grant",
     "POST /v1/switches": "switch_created: members switch",
     "POST /v1/break-glass/{identifier}/approve": "break_glass_approved: break_glass",
@@ -264,42 +283,46 @@ ENTRIES = {
     "PATCH /v1/people/{reference}": "person_changed: members person",
     "POST /v1/stops": "stop_set: scope stop",
     "POST /v1/legal-holds": "legal_hold_set: legal_hold scope",
-    "POST /v1/legal-holds/{reference}/lift": "proposal_made: legal_hold members proposal proposed",
-    "POST /v1/people/{reference}/erasure": "proposal_made: members person proposal proposed",
-    "POST /v1/log/prune": "proposal_made: members proposal proposed",
-    "PATCH /v1/grants/{reference}": "proposal_made: grant members proposal proposed",
-    "POST /v1/proposals/{proposal}/withdraw": "proposal_withdrawn: proposal",
+    "POST /v1/legal-holds/{reference}/lift": "change_requested: change_request legal_hold members requested sha256",
+    "POST /v1/people/{reference}/erasure": "change_requested: change_request members person requested sha256",
+    "POST /v1/log/prune": "change_requested: change_request members requested sha256",
+    "PATCH /v1/grants/{reference}": "change_requested: change_request grant members requested sha256",
+    "POST /v1/change-requests/{identifier}/withdraw": "change_withdrawn: change_request",
+    "POST /v1/change-requests/{identifier}/reject": "change_rejected: change_request",
     "POST /v1/endpoints/import": "imported: created kind records rows unchanged updated",
     "POST /v1/agents": "agent_created: agent members",
     "POST /v1/models": "model_created: members model",
-    "POST /v1/stops/{reference}/lift": "proposal_made: members proposal proposed stop",
-    "PATCH /v1/organizations/{reference}": "proposal_made: members organization proposal proposed",
-    "PATCH /v1/directives/{reference}": "proposal_made: directive members proposal proposed",
-    "POST /v1/grants/{reference}/activate": "proposal_made: grant members proposal proposed",
+    "POST /v1/stops/{reference}/lift": "change_requested: change_request members requested sha256 stop",
+    "PATCH /v1/organizations/{reference}": "change_requested: change_request members organization requested sha256",
+    "PATCH /v1/directives/{reference}": "change_requested: change_request directive members requested sha256",
+    "POST /v1/grants/{reference}/activate": "change_requested: change_request grant members requested sha256",
     "POST /v1/grants/{grant}/revoke": "grant_revoked: after before grant",
     "POST /v1/agents/import": "imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/review": "person_reviewed: person",
-    "POST /v1/proposals/{proposal}/confirm": "organization_changed: members organization proposal proposed_by",
+    "POST /v1/change-requests/{identifier}/approve": "organization_changed: change_request members organization request_sha256 requested_by",
     "POST /v1/organizations": "organization_created: members organization",
+    "POST /v1/keys": "change_requested: change_request members requested sha256",
     "POST /v1/keys/{key}/revoke": "key_revoked: key",
+    "POST /v1/policies": "policy_stored: sha256",
+    "POST /v1/policies/{identifier}/activate": "change_requested: change_request members policy requested sha256",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
     "POST /v1/people/{person}/approve": "person_approved: person",
     "POST /v1/endpoints/{endpoint}/revoke": "endpoint_revoked: after before endpoint",
     "POST /v1/screenings": "screenings_recorded: created kind records rows unchanged updated",
     "POST /v1/organizations/{organization}/revoke": "organization_revoked: after before organization",
-    "PATCH /v1/models/{reference}": "proposal_made: members model proposal proposed",
-    "POST /v1/data-sets/{identifier}/activate": "proposal_made: data_set members proposal proposed",
+    "PATCH /v1/models/{reference}": "change_requested: change_request members model requested sha256",
+    "POST /v1/data-sets/{identifier}/activate": "change_requested: change_request data_set members requested sha256",
     "POST /v1/authorities": "authority_created: authority members",
-    "PUT /v1/people/{person}/assessment": "proposal_made: assessment members proposal proposed",
+    "PUT /v1/people/{person}/assessment": "change_requested: assessment change_request members requested sha256",
     "POST /v1/people/{person}/release-seats": "seats_released: person",
-    "PATCH /v1/switches/{reference}": "proposal_made: members proposal proposed switch",
+    "PATCH /v1/switches/{reference}": "change_requested: change_request members requested sha256 switch",
     "POST /v1/people/import": "imported: created kind records rows unchanged updated",
     "POST /v1/people/{person}/assessment/withdraw": "assessment_withdrawn: nationality person",
-    "POST /v1/agents/{reference}/activate": "proposal_made: agent members proposal proposed",
+    "POST /v1/agents/{reference}/activate": "change_requested: agent change_request members requested sha256",
     "POST /v1/people": "person_created: members person",
-    "POST /v1/organizations/{reference}/activate": "proposal_made: members organization proposal proposed",
+    "POST /v1/organizations/{reference}/activate": "change_requested: change_request members organization requested sha256",
     "POST /v1/screenings/adjudicate": "screening_adjudicated: person",
-    "PUT /v1/organizations/{organization}/ownership": "proposal_made: members ownership proposal proposed",
+    "PUT /v1/organizations/{organization}/ownership": "change_requested: change_request members ownership requested sha256",
     "POST /v1/break-glass/{identifier}/close": "break_glass_closed: break_glass",
 }
 ENTRIES |= {
@@ -315,13 +338,18 @@ ENTRIES |= {
 # Reads by POST; that exports are recorded is in tests/audit/test_exports.py.
 READING = {"/v1/log/exports", "/scim/v2/.search", "/scim/v2/Users/.search", "/scim/v2/Groups/.search"}
 # What decisions do not read.
-UNREAD = {("POST", "/v1/proposals/{proposal}/withdraw"), ("POST", "/v1/legal-holds")}
+UNREAD = {
+    ("POST", "/v1/change-requests/{identifier}/withdraw"),
+    ("POST", "/v1/change-requests/{identifier}/reject"),
+    ("POST", "/v1/legal-holds"),
+    ("POST", "/v1/policies"),
+}
 UNREAD |= {route for route in PROVIDED if route[1].startswith("/scim/v2/Groups")}
 # The second officer's, because the first has prepared it.
 BY_TWO = {
     route
     for route in WRITES
-    if route[1].endswith(("/confirm", "break-glass/{identifier}/approve", "identifier}/review"))
+    if route[1].endswith(("{identifier}/approve", "{identifier}/reject", "identifier}/review"))
 }
 
 

@@ -27,14 +27,14 @@ async def test_under_a_hold_nobody_is_erased_until_two_have_lifted_it(service, o
     aged(service)
     waiting = (await officer("POST", ERASURE)).json()["id"]
     made = await placed(second, hold)
-    for told in (await officer("POST", ERASURE), await second("POST", f"proposals/{waiting}/confirm")):
+    for told in (await officer("POST", ERASURE), await second.approve(waiting)):
         assert (told.status_code, told.json()["code"]) == (409, "RETENTION_HOLD")
         assert "legal hold keeps the records of this person (15 CFR 762.6(b))" in told.json()["detail"]
     lift = (await officer("POST", f"legal-holds/{made}/lift")).json()
-    assert (lift["state"], lift["resource"], lift["reference"]) == ("proposed", "legal_holds", made)
-    assert (await officer("POST", f"proposals/{lift['id']}/confirm")).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
+    assert (lift["state"], lift["resource"], lift["reference"]) == ("requested", "legal_holds", made)
+    assert (await officer.approve(lift["id"])).json()["code"] == "SELF_APPROVAL_FORBIDDEN"
     assert (await officer("POST", ERASURE)).status_code == 409
-    assert (await second("POST", f"proposals/{lift['id']}/confirm")).status_code == 200
+    assert (await second.approve(lift["id"])).status_code == 200
     assert (await officer("POST", f"legal-holds/{made}/lift")).status_code == 409
     await erased(service, officer, second, "people/acme/ca")
     types = [item["body"]["type"] for item in await service.entries()]
@@ -66,7 +66,7 @@ async def test_a_hold_that_was_to_be_lifted_and_is_set_again_goes_on_standing(of
     made = await placed(officer)
     lift = (await officer("POST", f"legal-holds/{made}/lift")).json()["id"]
     assert await placed(second) == made
-    assert (await second("POST", f"proposals/{lift}/confirm")).status_code == 409
+    assert (await second.approve(lift)).status_code == 409
     assert [each["id"] for each in (await officer("GET", "legal-holds")).json()["items"]] == [made]
 
 
@@ -93,7 +93,7 @@ async def test_only_compliance_sets_sees_and_lifts(service, officer):  # noqa: F
             assert (
                 await other(method, path, ON_PERSON if path == "legal-holds" and method == "POST" else None)
             ).status_code == 403
-        assert (await other("POST", f"proposals/{lift}/confirm")).status_code in {403, 404}
+        assert (await other.approve(lift)).status_code in {403, 404}
     assert (await officer("GET", "legal-holds")).json()["items"] != []
 
 
@@ -111,7 +111,7 @@ async def test_a_hold_comes_before_an_erasure_or_after_it_never_in_between(servi
         return there
 
     monkeypatch.setattr(holds, "stands", slowly)
-    erasing = asyncio.create_task(second("POST", f"proposals/{made}/confirm"))
+    erasing = asyncio.create_task(second.approve(made))
     await looked.wait()
     holding = asyncio.create_task(officer("POST", "legal-holds", ON_PERSON))
     waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

@@ -46,16 +46,16 @@ async def test_an_authoritys_officers_issue_its_own_grants_by_two(service, vendo
     assert proposed.status_code == 202
     proposal = proposed.json()["id"]
     for other in government:
-        assert (await other("GET", f"proposals/{proposal}")).status_code == 404
-        assert (await other("POST", f"proposals/{proposal}/confirm")).status_code == 404
-        assert (await other("POST", f"proposals/{proposal}/withdraw")).status_code == 404
-        assert (await other("GET", "proposals")).json()["items"] == []
-    assert (await two("POST", f"proposals/{proposal}/confirm")).status_code == 200
+        assert (await other("GET", f"change-requests/{proposal}")).status_code == 404
+        assert (await other.approve(proposal)).status_code == 404
+        assert (await other("POST", f"change-requests/{proposal}/withdraw")).status_code == 404
+        assert (await other("GET", "change-requests")).json()["items"] == []
+    assert (await two.approve(proposal)).status_code == 200
     assert (await one("GET", path)).json()["status"] == "active"
     # Who acts for the whole programme may be the second as well.
     changed = await one("PATCH", path, {"seat_cap": 9}, **{"If-Match": "*"})
     compliance = Rest(service, await service.key(Role.COMPLIANCE))
-    assert (await compliance("POST", f"proposals/{changed.json()['id']}/confirm")).status_code == 200
+    assert (await compliance.approve(changed.json()["id"])).status_code == 200
 
 
 async def test_lists_hold_the_own_instruments_alone(service, vendor, government):
@@ -87,9 +87,9 @@ async def test_a_governments_directive_acts_at_once_and_ends_by_two(service, ven
     end = {"until": "2026-02-01T00:00:00Z"}
     proposed = await government[0]("PATCH", path, end, **{"If-Match": made.headers["etag"]})
     assert proposed.status_code == 202
-    assert (await government[0]("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 403
+    assert (await government[0].approve(proposed.json()["id"])).status_code == 403
     assert await decided() is False
-    assert (await government[1]("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 200
+    assert (await government[1].approve(proposed.json()["id"])).status_code == 200
     assert await decided() is True
 
 
@@ -113,10 +113,10 @@ async def test_a_kill_switch_is_of_the_authority_concerned_and_a_lock_is_anybody
     for scope, status in {"person": 202, "model": 403, "authority": 403}.items():
         assert (await government[0]("POST", f"stops/{standing[scope]}/lift")).status_code == status
     lift = await vendor[0]("POST", f"stops/{standing['model']}/lift")
-    assert (await government[0]("POST", f"proposals/{lift.json()['id']}/confirm")).status_code == 404
-    assert (await vendor[1]("POST", f"proposals/{lift.json()['id']}/confirm")).status_code == 200
+    assert (await government[0].approve(lift.json()["id"])).status_code == 404
+    assert (await vendor[1].approve(lift.json()["id"])).status_code == 200
     lock = await government[0]("POST", f"stops/{standing['endpoint']}/lift")
-    assert (await vendor[0]("POST", f"proposals/{lock.json()['id']}/confirm")).status_code == 200
+    assert (await vendor[0].approve(lock.json()["id"])).status_code == 200
     lifted = (await one("GET", "stops?lifted=true")).json()["items"]
     assert {item["scope"] for item in lifted} == {"model", "endpoint"}
     assert all(item["lifted_at"] for item in lifted)
@@ -129,7 +129,7 @@ async def test_a_stop_of_everything_is_lifted_by_the_programmes_officers(service
     made = (await compliance("POST", "stops", {"scope": "everything"})).json()["id"]
     assert (await vendor[0]("POST", f"stops/{made}/lift")).status_code == 403
     lift = (await compliance("POST", f"stops/{made}/lift")).json()["id"]
-    assert (await vendor[0]("POST", f"proposals/{lift}/confirm")).status_code == 403
+    assert (await vendor[0].approve(lift)).status_code == 403
 
 
 async def test_models_and_caps_are_changed_by_their_own_authority(vendor, government):
@@ -160,8 +160,8 @@ async def test_an_organization_concerns_whose_grants_it_holds(service, vendor, g
         assert (answer.status_code, "holds grants of other authorities" in answer.text) == (403, True), step
     proposed = await vendor[0]("PATCH", "organizations/other", name, **tag)
     assert proposed.status_code == 202
-    assert (await government[0]("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 403
-    assert (await vendor[1]("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 200
+    assert (await government[0].approve(proposed.json()["id"])).status_code == 403
+    assert (await vendor[1].approve(proposed.json()["id"])).status_code == 200
     # acme holds grants of both, and of nobody what is free.
     for organization in ("acme", "free"):
         assert (await government[0]("PATCH", f"organizations/{organization}", mine, **tag)).status_code == 200
@@ -170,8 +170,8 @@ async def test_an_organization_concerns_whose_grants_it_holds(service, vendor, g
     assert (await vendor[0]("GET", "organizations/other/ownership")).status_code == 200
     assert (await government[0]("GET", "organizations/other/ownership")).status_code == 403
     owners = (await vendor[0]("PUT", "organizations/other/ownership", {"owners": []}, **tag)).json()["id"]
-    assert (await vendor[1]("GET", f"proposals/{owners}")).status_code == 200
-    assert (await government[0]("GET", f"proposals/{owners}")).status_code == 404
+    assert (await vendor[1]("GET", f"change-requests/{owners}")).status_code == 200
+    assert (await government[0]("GET", f"change-requests/{owners}")).status_code == 404
     assert (await vendor[0]("POST", f"grants/{held}/suspend")).status_code == 200
     assert (await government[0]("POST", "organizations/other/suspend")).status_code == 403
     expired = {"not_after": "2026-02-01"}
@@ -192,12 +192,12 @@ async def test_what_one_authority_proposes_another_does_not_see(vendor, governme
     for theirs, others, path, members in wanted:
         answer = await theirs[0]("PATCH", path, members, **tag)
         assert answer.status_code == 202, path
-        proposal = f"proposals/{answer.json()['id']}"
+        proposal = f"change-requests/{answer.json()['id']}"
         assert (await theirs[1]("GET", proposal)).status_code == 200
         for other in others:
             assert (await other("GET", proposal)).status_code == 404
-            assert (await other("POST", f"{proposal}/confirm")).status_code == 404
-            assert answer.json()["id"] not in (await other("GET", "proposals")).text
+            assert (await other.approve(proposal)).status_code == 404
+            assert answer.json()["id"] not in (await other("GET", "change-requests")).text
 
 
 async def test_what_falls_due_is_the_own_authoritys(service, vendor, government):
@@ -246,7 +246,16 @@ async def test_an_operator_revokes_a_key_and_sees_none(service):
 
 async def test_an_operator_reads_nothing_of_the_registry(service):
     operator = Rest(service, service.authorization(Role.OPERATOR))
-    for path in ("people", "grants", "organizations", "proposals", "stops", "attention", "log/entries", "screenings"):
+    for path in (
+        "people",
+        "grants",
+        "organizations",
+        "change-requests",
+        "stops",
+        "attention",
+        "log/entries",
+        "screenings",
+    ):
         assert (await operator("GET", path)).status_code == 403
     assert (await operator("GET", "programme")).json()["policy_revision"] == 1
 

@@ -11,13 +11,14 @@ from mythos_gate.authn import api_keys
 from mythos_gate.registry import (
     assessments,
     break_glass,
+    change_requests,
     imports,
     onboarding,
-    proposals,
     resources,
     screenings,
     standing,
 )
+from mythos_gate.registry.change_requests import Decision
 from mythos_gate.terms import Role
 from tests.api.test_data_sets import embargo, send
 from tests.api.test_resources import Rest
@@ -28,7 +29,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 class Officers:
-    """One proposes, another confirms within a change of the test's, and a third is late."""
+    """One requests, another approves within a change of the test's, and a third is late."""
 
     def __init__(self, service, one, late, theirs):
         self.service, self.one, self.late, self.writer = service, one, late, theirs
@@ -44,6 +45,15 @@ class Officers:
                 await asyncio.sleep(0.01)
         return (await asked).status_code
 
+    async def approval(self, identifier):
+        """The request that approves it."""
+        seen = (await self.late("GET", f"change-requests/{identifier}")).json()["sha256"]
+        return "POST", f"change-requests/{identifier}/approve", {"sha256": seen}
+
+    async def approve(self, change, identifier):
+        [(seen,)] = self.service.sql("SELECT sha256 FROM change_requests WHERE id = %s", identifier)
+        await change_requests.approve(change, identifier, Decision(seen), self.writer)
+
     async def proposed(self, method, path, members=None, **headers):
         answer = await self.one(method, path, members, **headers)
         assert answer.status_code == 202, answer.text
@@ -57,15 +67,18 @@ async def officers(service):
     return Officers(service, Rest(service, keys[0]), Rest(service, keys[1]), theirs)
 
 
-@pytest.mark.parametrize("decision", [proposals.withdraw, proposals.confirm], ids=["withdrawn", "confirmed"])
+@pytest.mark.parametrize("decision", ["reject", "approve"])
 async def test_a_proposal_is_decided_once(service, officers, decision):
     made = await officers.proposed("PATCH", "organizations/acme", {"parent_country": "FR"}, **ANY)
 
     async def first(change):
-        await decision(change, made, officers.writer)
+        if decision == "approve":
+            await officers.approve(change, made)
+        else:
+            await change_requests.reject(change, made, "not now", officers.writer)
 
-    assert await officers.overtaken(first, "POST", f"proposals/{made}/confirm") == 409
-    expected = "US" if decision is proposals.withdraw else "FR"
+    assert await officers.overtaken(first, *await officers.approval(made)) == 409
+    expected = "US" if decision == "reject" else "FR"
     assert (await officers.one("GET", "organizations/acme")).json()["parent_country"] == expected
 
 
@@ -87,13 +100,13 @@ async def test_a_record_is_changed_as_it_was_read(officers):
     ],
     ids=["assessment", "ownership"],
 )  # fmt: skip
-async def test_of_two_proposals_about_the_same_state_one_is_done(officers, method, path, members):
+async def test_of_two_change_requests_about_the_same_state_one_is_done(officers, method, path, members):
     one, two = [await officers.proposed(method, path, members, **ANY) for _ in range(2)]
 
     async def first(change):
-        await proposals.confirm(change, one, officers.writer)
+        await officers.approve(change, one)
 
-    assert await officers.overtaken(first, "POST", f"proposals/{two}/confirm") == 412
+    assert await officers.overtaken(first, *await officers.approval(two)) == 412
 
 
 async def test_a_status_is_withdrawn_once(officers):
@@ -118,9 +131,12 @@ async def test_what_is_suspended_meanwhile_is_not_suspended_again(officers, path
 
 
 async def test_whoever_is_named_as_requester_meanwhile_does_not_approve(service, officers):
-    caller = (
-        await officers.late("POST", "people", {"organization": "acme", "external_id": "x", "employment": "employee"})
-    ).json()["requested_by"]
+    new = {"organization": "acme", "external_id": "x", "employment": "employee"}
+    asked = (await officers.late("POST", "people", new)).json()["requested_by"]
+    # In a file they go by their own name.
+    [(caller,)] = officers.service.sql(
+        "SELECT o.slug || '/' || p.external_id FROM people p JOIN organizations o ON o.id = organization_id WHERE p.id = %s", asked
+    )  # fmt: skip
     text = f"organization,external_id,employment,requested_by\nacme,us,employee,{caller}\n"
 
     async def first(change):
@@ -149,7 +165,7 @@ async def test_a_hit_is_adjudicated_as_it_was_proposed(service, officers):
     async def first(change):
         await resources.take_all(change, screenings.RECORDING, newer, service.now)
 
-    assert await officers.overtaken(first, "POST", f"proposals/{one}/confirm") == 412
+    assert await officers.overtaken(first, *await officers.approval(one)) == 412
 
 
 async def test_the_same_results_twice_at_once_are_one(service, officers):
@@ -184,6 +200,6 @@ async def test_a_data_set_replaces_the_one_that_it_was_compared_with(service, of
     one, two = [await officers.proposed("POST", f"data-sets/{each}/activate", review) for each in ids]
 
     async def first(change):
-        await proposals.confirm(change, one, officers.writer)
+        await officers.approve(change, one)
 
-    assert await officers.overtaken(first, "POST", f"proposals/{two}/confirm") == 412
+    assert await officers.overtaken(first, *await officers.approval(two)) == 412

@@ -32,7 +32,7 @@ async def test_a_reported_change_denies_until_two_have_reviewed_the_owners(servi
     made = await put(one, {"owner": "Grey Holding", "percent": "30.5"}, {"owner": "Blue Fund", "percent": "20"})
     assert made.status_code == 202
     assert await primary(service) == "ORG_OWNERSHIP_REVIEW"
-    assert (await two("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
+    assert (await two.approve(made.json()["id"])).status_code == 200
     assert await primary(service) == "ALLOW"
     assert (await one("GET", PATH)).json()["owners"] == [
         {"owner": "Blue Fund", "percent": "20", "blocked": False, "listed": False},
@@ -49,7 +49,7 @@ async def test_half_in_the_hands_of_blocked_persons_denies_and_nobody_named_owns
         ([], "ALLOW"),
     ]:
         made = await put(one, *owners)
-        assert (await two("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
+        assert (await two.approve(made.json()["id"])).status_code == 200
         assert await primary(service) == expected
     assert (await one("GET", PATH)).json()["owners"] == []
 
@@ -88,7 +88,7 @@ async def test_the_same_owner_twice_a_stale_tag_and_none_are_refused(officers):
     assert (await put(one, owner, owner)).status_code == 400
     tag = (await one("GET", PATH)).headers["etag"]
     made = await put(one, owner)
-    assert (await two("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
+    assert (await two.approve(made.json()["id"])).status_code == 200
     assert (await put(one, owner, **{"If-Match": tag})).status_code == 412
     assert (await one("PUT", PATH, {"owners": []})).status_code == 428
     assert (await one("GET", "organizations/nowhere/ownership")).status_code == 404

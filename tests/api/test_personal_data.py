@@ -52,7 +52,7 @@ async def test_no_mark_of_a_person_comes_out(service, caplog, monkeypatch):
     held = {"country": COUNTRY, "acquired": DAY}
     assessment = {"us_person": "no", "citizenships": [held], "evidence_expires": f"{DAY}T00:00:00Z"}
     made = await one("PUT", "people/acme/zeb/assessment", assessment, **{"If-Match": "*"})
-    assert (await two("POST", f"proposals/{made.json()['id']}/confirm")).status_code == 200
+    assert (await two.approve(made.json()["id"])).status_code == 200
     assert COUNTRY in (await one("GET", "people/acme/zeb/assessment")).text
     # Asked about, imported, and asked for in ways that fail, with the same marks in every place where they could stand.
     await service.ask(question("acme/zeb", country=COUNTRY))
@@ -100,7 +100,7 @@ async def test_no_mark_of_a_person_comes_out(service, caplog, monkeypatch):
     written = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     assert written
     assert [line for line in written if leaks(line)] == []
-    # The reader's role, which serves proposals and the log, has none of it either.
-    proposals = await Rest(service, service.authorization(Role.AUDITOR))("GET", "proposals")
-    assert proposals.json()["items"]
-    assert leaks(proposals.text) == []
+    # The reader's role, which serves change requests and the log, has none of it either.
+    requests = await Rest(service, service.authorization(Role.AUDITOR))("GET", "change-requests")
+    assert requests.json()["items"]
+    assert leaks(requests.text) == []

@@ -42,10 +42,10 @@ async def test_two_officers_drop_old_months_and_every_proof_stays_valid(service,
     made = await officer("POST", "log/prune", {"before": "2010-03"})
     assert made.status_code == 202, made.text
     assert {name: made.json()["members"][name] for name in ("before", "entries")} == {"before": "2010-03", "entries": 2}
-    own = await officer("POST", f"proposals/{made.json()['id']}/confirm")
+    own = await officer.approve(made.json()["id"])
     assert own.json()["code"] == "SELF_APPROVAL_FORBIDDEN"
     assert service.sql(f"SELECT count(*) FROM log_entries WHERE {OLD}") == [(3,)]
-    done = await second("POST", f"proposals/{made.json()['id']}/confirm")
+    done = await second.approve(made.json()["id"])
     assert done.status_code == 200, done.text
     assert service.sql(f"SELECT id::text FROM log_entries WHERE {OLD}") == [(list(old)[2],)]
     assert (await service.ask(question())).json()["decision"] is True
@@ -83,7 +83,7 @@ async def test_what_must_be_kept_is_kept(service, officer, second):  # noqa: F81
     waiting = (await officer("POST", "log/prune", {"before": "2010-04"})).json()["id"]
     hold = {"scope": "person", "target": "acme/us", "matter": "M-1"}
     assert (await officer("POST", "legal-holds", hold)).status_code == 201
-    held = await second("POST", f"proposals/{waiting}/confirm")
+    held = await second.approve(waiting)
     assert (held.status_code, held.json()["code"]) == (409, "RETENTION_HOLD")
     await refused(officer, "2010-04", 409, "a legal hold stands", "RETENTION_HOLD")
     assert service.sql(f"SELECT count(*) FROM log_entries WHERE {OLD}") == [(3,)]
@@ -95,8 +95,8 @@ async def test_a_proposal_holds_for_the_entries_that_it_was_made_for(service, of
     waiting, first = [
         (await officer("POST", "log/prune", {"before": f"2010-{month}"})).json()["id"] for month in ("04", "02")
     ]
-    assert (await second("POST", f"proposals/{first}/confirm")).status_code == 200
-    assert (await second("POST", f"proposals/{waiting}/confirm")).status_code == 412
+    assert (await second.approve(first)).status_code == 200
+    assert (await second.approve(waiting)).status_code == 412
 
 
 async def test_who_reads_the_log_is_not_cut_off_and_decisions_do_not_wait(service, officer):  # noqa: F811

@@ -40,9 +40,14 @@ async def test_the_first_is_told_at_once_and_those_that_follow_once_a_minute(ser
 
 async def test_what_a_second_look_refuses_is_told_with_its_code(service, officer):  # noqa: F811
     made = await officer("PATCH", "organizations/acme", {"name": "Acme Inc"}, **{"If-Match": "*"})
-    own = await officer("POST", f"proposals/{made.json()['id']}/confirm")
+    own = await officer.approve(made.json()["id"])
     assert own.json()["code"] == "SELF_APPROVAL_FORBIDDEN"
-    told = {"route": "POST /v1/proposals/{proposal}/confirm", "status": 403, "count": 1, "code": own.json()["code"]}
+    told = {
+        "route": "POST /v1/change-requests/{identifier}/approve",
+        "status": 403,
+        "count": 1,
+        "code": own.json()["code"],
+    }
     assert [shown(each) for each in await refused(service)] == [told]
 
 

@@ -39,7 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 class Rest:
-    """Requests under one key; `second` confirms what it proposes."""
+    """Requests under one key; `second` approves what it requests."""
 
     def __init__(self, service, headers, second=None):
         self.client, self.headers, self.second = service.client, headers, second
@@ -49,12 +49,19 @@ class Rest:
         assert answer.status_code < 500, answer.text
         return answer
 
+    async def approve(self, request, **decision):
+        """Approve a change request, by its id or path, as it is read now."""
+        path = f"change-requests/{request.rpartition('/')[2]}"
+        found = await self("GET", path)
+        seen = found.json()["sha256"] if found.status_code == 200 else "0" * 64
+        return await self("POST", f"{path}/approve", {"sha256": seen} | decision)
+
     async def done(self, method, path, members, **headers):
         """The record when it is done, confirmed if it has to be."""
         answer = await self(method, path, members, **headers)
         if answer.status_code == 202:
-            confirmed = await self.second("POST", answer.headers["location"].removeprefix("/v1/") + "/confirm")
-            assert confirmed.status_code == 200, confirmed.text
+            approved = await self.second.approve(answer.headers["location"])
+            assert approved.status_code == 200, approved.text
             answer = await self("GET", path)
         return answer
 
@@ -105,7 +112,7 @@ async def test_a_record_is_created_read_listed_and_changed_with_one_entry_for_ea
     assert changed.json() == shown | expected
     written = [entry["body"] for entry in (await service.entries())[entries:]]
     resource = next(each for each in RESOURCES if each.name == name)
-    proposed = ["proposal_made"] if resource.widens else []
+    proposed = ["change_requested"] if resource.widens else []
     assert [entry["type"] for entry in written] == [f"{resource.noun}_created", *proposed, f"{resource.noun}_changed"]
     assert {written[0][resource.noun], written[-1][resource.noun]} == {shown["id"]}
     assert written[-1]["members"] == sorted(CHANGES[name])

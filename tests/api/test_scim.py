@@ -197,9 +197,9 @@ async def test_nobody_gets_access_back_by_their_provider_alone(service, scim, of
         assert (await scim.patched(identifier, replaced("active", value)))["active"] is False
         assert await decision(service, "acme/us") is False
     # It was asked for, once, and an officer may grant it.
-    (asked,) = (await officers[0]("GET", "proposals?state=proposed")).json()["items"]
+    (asked,) = (await officers[0]("GET", "change-requests?state=requested")).json()["items"]
     assert (asked["action"], asked["reference"]) == ("activate", identifier)
-    assert (await officers[0]("POST", f"proposals/{asked['id']}/confirm")).status_code == 200
+    assert (await officers[0].approve(asked["id"])).status_code == 200
     assert await decision(service, "acme/us") is True
     assert (await scim("GET", f"Users/{identifier}")).json()["active"] is True
 
@@ -218,7 +218,7 @@ async def test_who_comes_inactive_is_asked_for_when_active(service, scim, office
     identifier = await scim.made(active=False)
     assert (await person(service, "acme/e-7"))["status"] == "suspended"
     assert (await scim.patched(identifier, replaced("active", True)))["active"] is False
-    assert len((await officers[0]("GET", "proposals?state=proposed")).json()["items"]) == 1
+    assert len((await officers[0]("GET", "change-requests?state=requested")).json()["items"]) == 1
 
 
 async def test_who_was_deleted_has_left_and_is_not_there_any_more(service, scim):
@@ -465,7 +465,7 @@ async def test_each_write_is_one_entry_that_names_nobody(service, scim):
     ]  # fmt: skip
     assert {each["body"].get("person") or each["body"]["group"] for each in entries} == {identifier, group}
     assert entries[1]["body"]["members"] == ["attributes", "name"]
-    assert entries[2]["body"]["proposal"].startswith("prp_")
+    assert entries[2]["body"]["change_request"].startswith("chg_")
     for each in entries:
         assert "zo" not in each["stored"].lower()
 

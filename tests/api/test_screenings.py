@@ -112,8 +112,8 @@ async def test_that_a_hit_was_none_is_said_by_two_and_a_match_by_one(hit):
     organization = await adjudicate(one, "false_positive", None)
     for proposal in (made, organization):
         assert await primary(hit) != "ALLOW"
-        assert (await one("POST", f"proposals/{proposal.json()['id']}/confirm")).status_code == 403
-        assert (await two("POST", f"proposals/{proposal.json()['id']}/confirm")).status_code == 200
+        assert (await one.approve(proposal.json()["id"])).status_code == 403
+        assert (await two.approve(proposal.json()["id"])).status_code == 200
     assert await primary(hit) == "ALLOW"
     again = await adjudicate(one, "true_match")
     assert (again.status_code, "no hit waits" in again.json()["detail"]) == (409, True)
@@ -146,7 +146,7 @@ async def test_whoever_asked_for_access_does_not_adjudicate(hit):
     for status in ("false_positive", "true_match"):
         assert (await adjudicate(one, status, "new")).json()["code"] == "ADJUDICATOR_CONFLICT"
     made = await adjudicate(two, "false_positive", "new")
-    assert (await one("POST", f"proposals/{made.json()['id']}/confirm")).json()["code"] == "ADJUDICATOR_CONFLICT"
+    assert (await one.approve(made.json()["id"])).json()["code"] == "ADJUDICATOR_CONFLICT"
     themselves = Rest(hit, await hit.key(Role.COMPLIANCE, person="acme/us"))
     assert (await adjudicate(themselves, "false_positive")).json()["code"] == "ADJUDICATOR_CONFLICT"
     assert (await adjudicate(Rest(hit, hit.authorization(Role.COMPLIANCE)), "true_match")).status_code == 403
@@ -190,6 +190,6 @@ async def test_a_match_turns_out_none_by_two(hit):
     proposed = await adjudicate(one, "false_positive")
     assert proposed.status_code == 202
     assert await primary(hit) == "SCREENING_MATCH_CONFIRMED"
-    assert (await two("POST", f"proposals/{proposed.json()['id']}/confirm")).status_code == 200
+    assert (await two.approve(proposed.json()["id"])).status_code == 200
     assert await primary(hit) == "ALLOW"
     assert (await adjudicate(one, "true_match")).status_code == 409

@@ -62,7 +62,7 @@ async def other(world):  # noqa: F811
         **{noun: f"SELECT id FROM {noun} WHERE {own} AND external_id = 'zeb'" for noun in STAFF},
         **{noun: f"SELECT id FROM {noun} WHERE {own}" for noun in ("grants", "stops", "break_glasses", "legal_holds")},
         "organizations": "SELECT id FROM organizations WHERE slug = 'other'",
-        "proposals": "SELECT id FROM proposals",
+        "change_requests": "SELECT id FROM change_requests",
         "keys": f"SELECT k.id FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE {own}",
         "decisions": "SELECT id::text FROM log_entries WHERE type = 'decision'",
     }
@@ -72,10 +72,16 @@ async def other(world):  # noqa: F811
 # What a parameter of a path names.
 PARAMETERS = {
     "person": "people", "agent": "agents", "endpoint": "endpoints", "organization": "organizations", "grant": "grants",
-    "stop": "stops", "proposal": "proposals", "key": "keys", "decision": "decisions", "entry": "decisions",
+    "stop": "stops", "key": "keys", "decision": "decisions", "entry": "decisions",
     "hold": "legal_holds", "index": "decisions", "authority": "organizations",
 }  # fmt: skip
-NOUNS = {"break-glass": "break_glasses", "legal-holds": "legal_holds", "data-sets": "organizations"}
+NOUNS = {
+    "break-glass": "break_glasses",
+    "legal-holds": "legal_holds",
+    "change-requests": "change_requests",
+    "policies": "organizations",
+    "data-sets": "organizations",
+}
 
 
 def paths(route, named):

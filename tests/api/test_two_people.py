@@ -27,11 +27,9 @@ async def test_two_keys_of_one_person_are_not_two_people(service):
     await service.load(people="organization,external_id,employment\nother,kim,employee\n")
     one, same = [Rest(service, await service.key(Role.COMPLIANCE, person="other/kim")) for _ in range(2)]
     made = (await one("PATCH", "organizations/acme", {"name": "x"}, **ANY)).json()["id"]
-    refused = await same("POST", f"proposals/{made}/confirm")
-    assert (refused.status_code, refused.json()["code"]) == (403, "SELF_APPROVAL_FORBIDDEN")
-    assert (
-        await Rest(service, await service.key(Role.COMPLIANCE))("POST", f"proposals/{made}/confirm")
-    ).status_code == 200
+    refused = await same.approve(made)
+    assert (refused.status_code, refused.json()["code"]) == (403, "POLICY_CHANGE_APPROVAL_INCOMPLETE")
+    assert (await Rest(service, await service.key(Role.COMPLIANCE)).approve(made)).status_code == 200
 
 
 @pytest.mark.parametrize("status", ["incomplete", "clear", "false_positive", "pending"])
@@ -51,10 +49,10 @@ async def test_a_verdict_is_about_the_hit_that_was_seen(service, officers):
     verdict = {"organization": "acme", "person": "us", "status": "false_positive"}
     made = (await one("POST", "screenings/adjudicate", verdict)).json()["id"]
     await service.load(screenings="organization,person,status,list_version\nacme,us,pending,L2\n")
-    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
+    assert (await two.approve(made)).status_code == 412
     again = (await one("POST", "screenings/adjudicate", verdict)).json()["id"]
     assert (await three("POST", "screenings/adjudicate", verdict | {"status": "true_match"})).status_code == 200
-    assert (await two("POST", f"proposals/{again}/confirm")).status_code == 412
+    assert (await two.approve(again)).status_code == 412
     assert await primary(service) == "SCREENING_MATCH_CONFIRMED"
 
 
@@ -92,7 +90,7 @@ async def test_a_change_that_is_reported_meanwhile_is_not_reviewed_by_an_older_p
     one, two, _ = officers
     made = (await one("PUT", "organizations/acme/ownership", {"owners": []}, **ANY)).json()["id"]
     await one("PATCH", "organizations/acme", {"ownership_change_pending": True}, **ANY)
-    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
+    assert (await two.approve(made)).status_code == 412
     assert await primary(service) == "ORG_OWNERSHIP_REVIEW"
 
 
@@ -100,8 +98,8 @@ async def test_any_tag_in_a_list_is_bound_as_well(officers):
     one, two, _ = officers
     made = (await one("PATCH", "organizations/acme", {"name": "x"}, **{"If-Match": '"x", *'})).json()["id"]
     other = (await one("PATCH", "organizations/acme", {"name": "y"}, **ANY)).json()["id"]
-    assert (await two("POST", f"proposals/{other}/confirm")).status_code == 200
-    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 412
+    assert (await two.approve(other)).status_code == 200
+    assert (await two.approve(made)).status_code == 412
 
 
 async def test_what_is_activated_is_what_was_proposed(officers):
@@ -109,8 +107,8 @@ async def test_what_is_activated_is_what_was_proposed(officers):
     draft = (await one("POST", "grants", NEW["grants"])).json()["id"]
     activation = (await one("POST", f"grants/{draft}/activate")).json()["id"]
     wider = (await one("PATCH", f"grants/{draft}", {"allowed_countries": ["*"]}, **ANY)).json()["id"]
-    assert (await two("POST", f"proposals/{wider}/confirm")).status_code == 200
-    assert (await two("POST", f"proposals/{activation}/confirm")).status_code == 412
+    assert (await two.approve(wider)).status_code == 200
+    assert (await two.approve(activation)).status_code == 412
 
 
 async def test_a_vendor_does_not_become_a_government(officers):
@@ -127,7 +125,7 @@ async def test_a_second_incident_locks_for_itself(service, officers):
     made = [(await one("POST", "stops", lock | {"incident": each})).json()["id"] for each in ("I-1", "I-2")]
     assert (await one("POST", "stops", lock | {"incident": "I-1"})).status_code == 409
     lift = (await one("POST", f"stops/{made[0]}/lift")).json()["id"]
-    assert (await two("POST", f"proposals/{lift}/confirm")).status_code == 200
+    assert (await two.approve(lift)).status_code == 200
     assert await primary(service) == "INCIDENT_LOCKDOWN"
 
 
@@ -135,7 +133,7 @@ async def test_a_stop_is_lifted_once(officers):
     one, two, _ = officers
     stop = (await one("POST", "stops", {"scope": "model", "target": "mythos-5"})).json()["id"]
     lifts = [(await one("POST", f"stops/{stop}/lift")).json()["id"] for _ in range(2)]
-    assert [(await two("POST", f"proposals/{each}/confirm")).status_code for each in lifts] == [200, 409]
+    assert [(await two.approve(each)).status_code for each in lifts] == [200, 409]
     assert (await one("POST", f"stops/{stop}/lift")).status_code == 409
 
 
@@ -146,16 +144,16 @@ async def test_a_suspension_withdraws_what_would_undo_it_and_nothing_else(office
     back, other = [(await one("POST", f"people/acme/{person}/activate")).json()["id"] for person in ("us", "ca")]
     name = (await one("PATCH", "organizations/acme", {"name": "x"}, **ANY)).json()["id"]
     first = (await one("POST", "people/acme/us/activate")).json()["id"]
-    assert (await two("POST", f"proposals/{first}/confirm")).status_code == 200
+    assert (await two.approve(first)).status_code == 200
     assert (await two("POST", "people/acme/us/suspend")).status_code == 200
-    states = {each: (await one("GET", f"proposals/{each}")).json() for each in (back, other, name, first)}
+    states = {each: (await one("GET", f"change-requests/{each}")).json() for each in (back, other, name, first)}
     assert [states[each]["state"] for each in (back, other, name, first)] == [
         "withdrawn",
-        "proposed",
-        "proposed",
-        "confirmed",
+        "requested",
+        "requested",
+        "approved",
     ]
-    assert states[back]["decided_by"] != states[back]["proposed_by"]
+    assert states[back]["decided_by"] != states[back]["requested_by"]
     assert states[back]["decided_at"]
 
 
@@ -166,20 +164,21 @@ async def test_an_officer_sees_no_proposal_about_people(service, officers):
     )
     await officers[0]("PATCH", "organizations/acme", {"name": "x"}, **ANY)
     officer = Rest(service, await service.key(Role.OFFICER, authority="orrery"))
-    assert [item["resource"] for item in (await officer("GET", "proposals")).json()["items"]] == ["organizations"]
+    assert [item["resource"] for item in (await officer("GET", "change-requests")).json()["items"]] == ["organizations"]
 
 
 async def test_what_is_decided_keeps_no_nationality_twice(service, officers):
     one, two, three = officers
     path = "people/acme/ca/assessment"
-    for step, rest in (("confirm", two), ("withdraw", three)):
+    for step, rest in (("approve", two), ("reject", three)):
         held = [{"country": "Japan", "acquired": "1990-01-01"}]
-        made = (await one("PUT", path, {"us_person": "no", "citizenships": held}, **ANY)).json()["id"]
-        assert service.sql("SELECT count(*) FROM assessment_proposals") == [(1,)]
-        assert (await rest("POST", f"proposals/{made}/{step}")).status_code == 200
-        assert service.sql("SELECT count(*) FROM assessment_proposals") == [(0,)]
+        made = (await one("PUT", path, {"us_person": "no", "citizenships": held}, **ANY)).json()
+        assert service.sql("SELECT count(*) FROM change_request_contents") == [(1,)]
+        decision = {"approve": {"sha256": made["sha256"]}, "reject": {"reason": "not now"}}[step]
+        assert (await rest("POST", f"change-requests/{made['id']}/{step}", decision)).status_code == 200
+        assert service.sql("SELECT count(*) FROM change_request_contents") == [(0,)]
     roles = service.sql(
-        "SELECT grantee FROM information_schema.role_table_grants WHERE table_name = 'assessment_proposals' AND grantee LIKE 'mythos%%'"
+        "SELECT grantee FROM information_schema.role_table_grants WHERE table_name = 'change_request_contents' AND grantee LIKE 'mythos%%'"
         " AND privilege_type = 'SELECT'"
     )
     assert {role for (role,) in roles} == {"mythos_gate_compliance"}
@@ -227,7 +226,7 @@ async def test_a_withdrawal_is_of_one_person_and_outdates_what_was_proposed(serv
         await one("PUT", "people/acme/us/assessment", {"us_person": "yes", "us_basis": "lpr"}, **{"If-Match": tag})
     ).json()
     assert (await one("POST", "people/acme/us/assessment/withdraw")).status_code == 200
-    assert (await two("POST", f"proposals/{late['id']}/confirm")).status_code == 412
+    assert (await two.approve(late["id"])).status_code == 412
     assert (await one("GET", "people/acme/us/assessment")).json()["us_basis"] is None
     assert (await service.ask(question("acme/ca", country="DE"))).json()["decision"] is True
 
@@ -239,7 +238,7 @@ async def test_another_organizations_owners_and_review_stay(service, officers):
     assert (await one("GET", "organizations/acme/ownership")).json()["owners"] == []
     owners = [{"owner": "A", "percent": "1"}]
     made = (await one("PUT", "organizations/acme/ownership", {"owners": owners}, **ANY)).json()["id"]
-    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 200
+    assert (await two.approve(made)).status_code == 200
     kept = (await one("GET", "organizations/other/ownership")).json()
     assert [each["owner"] for each in kept["owners"]] == ["Red Fund"]
     assert kept["ownership_change_pending"] is True
@@ -282,7 +281,7 @@ async def test_an_authoritys_officer_decides_nothing_of_the_programme(service, o
     for each in made:
         assert each.status_code == 202, each.text
         for step in ("confirm", "withdraw"):
-            assert (await officer("POST", f"proposals/{each.json()['id']}/{step}")).status_code == 404
+            assert (await officer("POST", f"change-requests/{each.json()['id']}/{step}")).status_code == 404
     refused: list[tuple[str, str, Any]] = [
         ("GET", "screenings", None), ("POST", "screenings", {"items": []}), ("POST", "screenings/adjudicate", verdict),
         ("GET", f"data-sets/{data}", None), ("GET", "eligibility", None), ("GET", "people/acme/us/eligibility", None),
@@ -302,14 +301,14 @@ async def test_the_key_of_whoever_has_left_or_is_suspended_opens_nothing(service
     assert (await officer("POST", f"people/acme/us/{step}")).status_code == 200
     for method, path in (
         ("GET", "people"),
-        ("POST", f"proposals/{proposed}/confirm"),
+        ("POST", f"change-requests/{proposed}/approve"),
         ("POST", "people/acme/ca/suspend"),
     ):
         assert (await theirs(method, path)).status_code == 401
     assert (await service.client.post("/access/v1/evaluation", json=question(), headers=key)).status_code == 401
     if step == "suspend":
         back = (await officer("POST", "people/acme/us/activate")).json()["id"]
-        assert (await second("POST", f"proposals/{back}/confirm")).status_code == 200
+        assert (await second.approve(back)).status_code == 200
         assert (await theirs("GET", "people")).status_code == 200
 
 
@@ -334,8 +333,8 @@ async def test_what_a_leaver_proposed_is_not_confirmed(service, officers, step):
     theirs = Rest(service, await service.key(Role.COMPLIANCE, person="acme/us"))
     made = (await theirs("PATCH", "organizations/other", {"name": "x"}, **ANY)).json()["id"]
     assert (await officers[0]("POST", f"people/acme/us/{step}")).status_code == 200
-    answer = await officers[1]("POST", f"proposals/{made}/confirm")
-    assert (answer.status_code, "propose it anew" in answer.json()["detail"]) == (409, True)
+    answer = await officers[1].approve(made)
+    assert (answer.status_code, "request it anew" in answer.json()["detail"]) == (409, True)
 
 
 async def test_whoever_is_locked_for_an_incident_does_not_release_themselves(service, officers):
@@ -345,8 +344,8 @@ async def test_whoever_is_locked_for_an_incident_does_not_release_themselves(ser
     ]
     lift = (await officers[0]("POST", f"stops/{lock}/lift")).json()["id"]
     assert (await theirs("POST", f"stops/{lock}/lift")).status_code == 401
-    assert (await theirs("POST", f"proposals/{lift}/confirm")).status_code == 401
-    assert (await officers[1]("POST", f"proposals/{lift}/confirm")).status_code == 200
+    assert (await theirs.approve(lift)).status_code == 401
+    assert (await officers[1].approve(lift)).status_code == 200
     assert (await theirs("GET", "stops")).status_code == 200
 
 
@@ -362,7 +361,7 @@ async def test_a_blank_takes_no_proposal_out_of_its_authority(service, officers)
     other = Rest(service, await service.key(Role.OFFICER, authority="export-office"))
     grant = NEW["grants"] | {"authority": " orrery", "status": "active"}
     made = (await officers[0]("POST", "grants", grant)).json()["id"]
-    assert (await other("GET", f"proposals/{made}")).status_code == 404
+    assert (await other("GET", f"change-requests/{made}")).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["stop", "suspension"])
@@ -379,6 +378,6 @@ async def test_what_is_stopped_again_is_not_opened_by_what_was_proposed_before(s
     made = (await one("POST", back)).json()["id"]
     stood = await three("POST", *again)
     assert stood.status_code in {200, 201}, stood.text
-    assert (await two("POST", f"proposals/{made}/confirm")).status_code == 409
+    assert (await two.approve(made)).status_code == 409
     assert await primary(service) != "ALLOW"
     assert (await three("POST", *again)).status_code == 409

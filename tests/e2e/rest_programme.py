@@ -9,7 +9,7 @@ from typing import Any
 from mythos_gate.countries import normalise
 from mythos_gate.decision.cases import Document, GrantPart, ScreeningPart
 from mythos_gate.decision.policy import FILES
-from mythos_gate.registry import callers
+from mythos_gate.registry import callers, officers
 from mythos_gate.terms import (
     AgentStatus,
     AuthorityKind,
@@ -22,7 +22,7 @@ from mythos_gate.terms import (
     UsPerson,
 )
 from tests.e2e.case_programme import ABROAD
-from tests.service import POLICIES, Service
+from tests.service import OFFICE, POLICIES, Service
 
 AUTHORITY = {"vendor": "vendor", "government": "usg"}
 ANY = {"If-Match": "*"}
@@ -58,13 +58,14 @@ class Officers:
             async with self.service.gate.registry.change("key_created", "test") as change:
                 own = name.removeprefix(ADMIN) if name.startswith(ADMIN) else None
                 role = Role.ORG_ADMIN if own else Role.COMPLIANCE
-                scope = callers.Scope(organization=own)
+                person = None if own else await officers.enrol(change, f"{OFFICE}/{name.replace(' ', '-')}")
+                scope = callers.Scope(organization=own, person=person)
                 made = await callers.create_key(change, name, [role], service=False, scope=scope)
             self.keys[name] = {"Authorization": f"Bearer {made.text}"}
         return self.keys[name]
 
     async def send(self, name: str, method: str, path: str, members: Any = None, **headers: str) -> Any:
-        """What came of it; confirmed by a second officer if it has to be."""
+        """What came of it; approved by a second officer if it has to be."""
         body: dict[str, Any] = {"json": members}
         if isinstance(members, str):
             body, headers = {"content": members}, headers | {"Content-Type": "text/csv"}
@@ -72,9 +73,9 @@ class Officers:
         answer = await self.service.client.request(method, f"/v1/{path}", headers=key | headers, **body)
         assert answer.status_code < 300, f"{method} {path}: {answer.text}"
         if answer.status_code == 202:
-            location = f"{answer.headers['location']}/confirm"
-            confirmed = await self.service.client.post(location, headers=await self.key("second officer"))
-            assert confirmed.status_code == 200, confirmed.text
+            location, seen = f"{answer.headers['location']}/approve", {"sha256": answer.json()["sha256"]}
+            approved = await self.service.client.post(location, json=seen, headers=await self.key("second officer"))
+            assert approved.status_code == 200, approved.text
         return answer.json()
 
     async def post(self, path: str, members: Any = None, name: str = "officer") -> Any:

@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayAssess, TheGate, reading
 from mythos_gate.api.idempotency import Once
-from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged, writer
+from mythos_gate.api.resources import IfMatch, conditional, requested, tagged, writer
 from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry import assessments
-from mythos_gate.registry.proposals import Wanted
-from mythos_gate.terms import ProposedAction, UsBasis, UsPerson
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import RequestedAction, UsBasis, UsPerson
 
 router = APIRouter(prefix="/v1/people/{person:path}/assessment", tags=["assessments"], route_class=Once)
 
@@ -48,20 +48,20 @@ async def read_assessment(person: Name, gate: TheGate, caller: MayAssess, respon
     """What is in force, and what waits for a second officer. Reading it is noted in the log."""
     async with reading(gate.registry.engine) as connection:
         found = await assessments.read(connection, person, caller)
-        waiting = await assessments.proposed(connection, found.id)
+        waiting = await assessments.requested(connection, found.id, gate.now)
     await _note(gate, caller, found.id)
-    return {**tagged(found, response), "proposed": waiting}
+    return {**tagged(found, response), "requested": waiting}
 
 
 @router.put("", status_code=202, openapi_extra=body.documented(Assessment))
 async def replace_assessment(
     person: Name, request: Request, gate: TheGate, caller: MayAssess, response: Response, if_match: IfMatch = None
 ) -> Mapping[str, Any]:
-    """Propose what is on record from now on; until another officer confirms it, it counts for nothing."""
+    """Request what is on record from now on; until another officer approves it, it counts for nothing."""
     condition = conditional(if_match)
     members = body.shaped(Assessment, await body.parsed(request)).model_dump(mode="json")
-    wanted = Wanted(ProposedAction.REPLACE, "assessments", person, members, condition)
-    return await proposed(gate, caller, wanted, response)
+    wanted = Wanted(RequestedAction.REPLACE, "assessments", person, etag=condition, apart=members)
+    return await requested(gate, caller, wanted, response)
 
 
 @router.post("/withdraw")

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only, require_person
+from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.registry import break_glass, resources
+from mythos_gate.registry import break_glass, callers, resources
 from mythos_gate.terms import LONGEST_BREAK_GLASS
 
 router = APIRouter(prefix="/v1/break-glass", tags=["break-glass"], route_class=Once)
@@ -40,7 +40,7 @@ class Review(BaseModel):
 @router.post("", status_code=201, openapi_extra=body.documented(Opening))
 async def open_break_glass(request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Open one. It passes nothing before two others have approved it."""
-    require_person(caller)
+    callers.require_on_record(caller)
     wanted = body.shaped(Opening, await body.parsed(request))
     now = gate.now
     members = wanted.model_dump(exclude={"hours"}) | {
@@ -81,7 +81,7 @@ async def read_break_glass(
 @router.post("/{identifier}/approve")
 async def approve(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Approve it, under your own name."""
-    require_person(caller)
+    callers.require_on_record(caller)
     async with gate.registry.change("break_glass_approved", caller.id) as change:
         await break_glass.approve(change, identifier, caller, gate.now)
         return await break_glass.read(change.connection, identifier)
@@ -98,7 +98,7 @@ async def close(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[
 @router.post("/{identifier}/review", openapi_extra=body.documented(Review))
 async def review(identifier: Name, request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
     """Say what was found, after it is over."""
-    require_person(caller)
+    callers.require_on_record(caller)
     found = body.shaped(Review, await body.parsed(request)).review
     async with gate.registry.change("break_glass_reviewed", caller.id) as change:
         await break_glass.review(change, identifier, caller, found, gate.now)

@@ -11,13 +11,13 @@ from mythos_gate.api import body
 from mythos_gate.api.deps import MayReadProgramme, MayRunProgramme, TheGate, read_only, reading
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
-from mythos_gate.api.resources import proposed
+from mythos_gate.api.resources import requested
 from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import jurisdictions
-from mythos_gate.registry.proposals import Wanted
-from mythos_gate.terms import ProposedAction
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import RequestedAction
 
 router = APIRouter(prefix="/v1/data-sets", tags=["data sets"], route_class=Once)
 Version = Annotated[str, Query(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -70,9 +70,9 @@ async def import_data_set(
 async def activate_data_set(
     identifier: Name, request: Request, gate: TheGate, caller: MayRunProgramme, response: Response
 ) -> Mapping[str, Any]:
-    """Propose to put a version in force, or to renew the review of the one that is."""
+    """Request to put a version in force, or to renew the review of the one that is."""
     reviewed_at = body.shaped(Activation, await body.parsed(request)).reviewed_at
     if reviewed_at > gate.now:
         raise Invalid("reviewed_at: is still to come: give the time of the review")
     members = {"reviewed_at": timestamp(reviewed_at)}
-    return await proposed(gate, caller, Wanted(ProposedAction.ACTIVATE, "data_sets", identifier, members), response)
+    return await requested(gate, caller, Wanted(RequestedAction.ACTIVATE, "data_sets", identifier, members), response)

@@ -11,13 +11,13 @@ from mythos_gate.api import body
 from mythos_gate.api.deps import MayRunProgramme, TheGate, read_only
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
-from mythos_gate.api.resources import proposed
+from mythos_gate.api.resources import requested
 from mythos_gate.api.stops import Lifted
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import holds
 from mythos_gate.registry.holds import ORDERS
-from mythos_gate.registry.proposals import Wanted
-from mythos_gate.terms import HoldScope, ProposedAction
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import HoldScope, RequestedAction
 
 router = APIRouter(prefix="/v1", tags=["legal holds"], route_class=Once)
 
@@ -66,5 +66,5 @@ async def read_hold(
 
 @router.post("/legal-holds/{reference}/lift", status_code=202)
 async def lift_hold(reference: Name, gate: TheGate, caller: MayRunProgramme, response: Response) -> Mapping[str, Any]:
-    """Propose to lift a legal hold."""
-    return await proposed(gate, caller, Wanted(ProposedAction.LIFT, "legal_holds", reference), response)
+    """Request to lift a legal hold."""
+    return await requested(gate, caller, Wanted(RequestedAction.LIFT, "legal_holds", reference), response)

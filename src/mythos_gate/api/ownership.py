@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
 from mythos_gate.api.idempotency import Once
-from mythos_gate.api.resources import IfMatch, conditional, proposed, tagged
+from mythos_gate.api.resources import IfMatch, conditional, requested, tagged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.registry import organizations, ownership
-from mythos_gate.registry.proposals import Wanted
-from mythos_gate.terms import ProposedAction
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import RequestedAction
 
 router = APIRouter(prefix="/v1/organizations/{organization}/ownership", tags=["ownership"], route_class=Once)
 
@@ -57,8 +57,8 @@ async def replace_ownership(
     response: Response,
     if_match: IfMatch = None,
 ) -> Mapping[str, Any]:
-    """Propose the owners from now on; the confirmation also ends the review of a reported change."""
+    """Request the owners from now on; the approval also ends the review of a reported change."""
     condition = conditional(if_match)
     members = body.shaped(Ownership, await body.parsed(request)).model_dump()
-    wanted = Wanted(ProposedAction.REPLACE, "ownerships", organization, members, condition)
-    return await proposed(gate, caller, wanted, response)
+    wanted = Wanted(RequestedAction.REPLACE, "ownerships", organization, members, condition)
+    return await requested(gate, caller, wanted, response)

@@ -7,25 +7,26 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading, require_person
+from mythos_gate.api.deps import Gate, TheGate, may, read_only, reading
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.text import Name, Text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Invalid, NotPermitted, Unconditional
-from mythos_gate.registry import columns, proposals, resources
+from mythos_gate.registry import change_requests, columns, resources
 from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.kind import Bad, Clock
-from mythos_gate.registry.proposals import Wanted
 from mythos_gate.registry.resources import Resource, Search
 from mythos_gate.registry.shown import Shown
-from mythos_gate.terms import Permission, ProposedAction
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import Permission, RequestedAction
 
 router = APIRouter(prefix="/v1", route_class=Once)
 
 
 def writer(gate: Gate, caller: Caller) -> Writer:
-    return Writer(caller, lambda permission: gate.permissions.has(caller, permission), gate.now)
+    now, patience = gate.now, timedelta(days=gate.settings.change_request_days)
+    return Writer(caller, lambda permission: gate.permissions.has(caller, permission), now, now + patience)
 
 
 IfMatch = Annotated[str | None, Header()]
@@ -43,12 +44,11 @@ def tagged(shown: Shown, response: Response) -> Mapping[str, Any]:
     return shown.members
 
 
-async def proposed(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
-    """Accepted, and waiting for a second officer. `NotPermitted` for a service: two officers are two people."""
-    require_person(caller)
-    async with gate.registry.change("proposal_made", caller.id) as change:
-        made = await proposals.propose(change, wanted, writer(gate, caller))
-    response.status_code, response.headers["Location"] = 202, f"/v1/proposals/{made['id']}"
+async def requested(gate: Gate, caller: Caller, wanted: Wanted, response: Response) -> Mapping[str, Any]:
+    """Accepted, and waiting for a second officer. `NotPermitted` for who is not on record."""
+    async with gate.registry.change("change_requested", caller.id) as change:
+        made = await change_requests.request(change, wanted, writer(gate, caller))
+    response.status_code, response.headers["Location"] = 202, f"/v1/change-requests/{made['id']}"
     return made
 
 
@@ -129,7 +129,7 @@ def _add_reading(resource: Resource) -> None:
             return tagged(await resources.read(connection, resource, reference, caller), response)
 
 
-PROPOSED: dict[int | str, dict[str, Any]] = {202: {"description": "proposed: a second officer confirms it"}}
+REQUESTED: dict[int | str, dict[str, Any]] = {202: {"description": "requested: a second officer approves it"}}
 
 
 def _add_writing(resource: Resource) -> None:
@@ -139,7 +139,7 @@ def _add_writing(resource: Resource) -> None:
     @router.post(
         f"/{resource.name}",
         status_code=201,
-        responses={} if resource.is_staff else PROPOSED,
+        responses={} if resource.is_staff else REQUESTED,
         openapi_extra=_documented(resource, new=True),
         operation_id=f"create_{resource.name}",
         tags=[resource.name],
@@ -147,8 +147,8 @@ def _add_writing(resource: Resource) -> None:
     async def create(request: Request, gate: TheGate, caller: MayCreate, response: Response) -> Mapping[str, Any]:
         members = await body.parsed(request)
         if resource.comes_in_force(members):
-            wanted = Wanted(ProposedAction.CREATE, resource.name, members=members)
-            return await proposed(gate, caller, wanted, response)
+            wanted = Wanted(RequestedAction.CREATE, resource.name, members=members)
+            return await requested(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_created", caller.id) as change:
             shown = await resources.create(change, resource, members, writer(gate, caller))
         response.headers["Location"] = f"/v1/{resource.name}/{shown.id}"
@@ -156,7 +156,7 @@ def _add_writing(resource: Resource) -> None:
 
     @router.patch(
         f"/{resource.name}/{{reference:path}}",
-        responses=PROPOSED if resource.widens else {},
+        responses=REQUESTED if resource.widens else {},
         openapi_extra=_documented(resource, new=False),
         operation_id=f"change_{resource.name}",
         tags=[resource.name],
@@ -178,8 +178,8 @@ def _add_writing(resource: Resource) -> None:
                 alone = await resources.takes_away(connection, resource, before, members, gate.now)
             condition = before.etag  # of what it was when it was found to be narrower, or not
             if not alone:
-                wanted = Wanted(ProposedAction.CHANGE, resource.name, reference, members, condition)
-                return await proposed(gate, caller, wanted, response)
+                wanted = Wanted(RequestedAction.CHANGE, resource.name, reference, members, condition)
+                return await requested(gate, caller, wanted, response)
         async with gate.registry.change(f"{resource.noun}_changed", caller.id) as change:
             shown = await resources.alter(change, resource, reference, members, condition, writer(gate, caller))
         return tagged(shown, response)

@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayProvision, TheGate, read_only
 from mythos_gate.api.idempotency import Once
+from mythos_gate.api.resources import writer
 from mythos_gate.api.scim_schemas import DESCRIBED, PROVIDER
 from mythos_gate.api.text import is_text
 from mythos_gate.authn.api_keys import Caller
@@ -96,7 +97,7 @@ class Directory(AsyncScimStorage):
 
     @property
     def _writer(self) -> Writer:
-        return provisioning.provider(self.caller, self.gate.now)
+        return provisioning.provider(writer(self.gate, self.caller))
 
     async def get(
         self,

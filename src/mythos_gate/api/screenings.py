@@ -9,15 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayScreen, TheGate, read_only, require_person
+from mythos_gate.api.deps import MayScreen, TheGate, read_only
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
-from mythos_gate.api.resources import proposed, writer
+from mythos_gate.api.resources import requested, writer
 from mythos_gate.api.text import Text
-from mythos_gate.registry import columns, resources, screenings
-from mythos_gate.registry.proposals import Wanted
+from mythos_gate.registry import callers, columns, resources, screenings
 from mythos_gate.registry.screenings import RECORDING, SCREENINGS
-from mythos_gate.terms import ProposedAction, ScreeningStatus
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import RequestedAction, ScreeningStatus
 
 router = APIRouter(prefix="/v1", tags=["screenings"], route_class=Once)
 ITEM = {name: columns.schema(column.parse) for name, column in SCREENINGS.columns.items()}
@@ -95,11 +95,13 @@ class Adjudication(BaseModel):
 async def adjudicate_screening(
     request: Request, gate: TheGate, caller: MayScreen, response: Response
 ) -> Mapping[str, Any]:
-    """A match takes access away at once (200); that it is none is proposed (202), and a second adjudicator confirms."""
-    require_person(caller)
+    """A match takes access away at once (200); that it is none is requested (202): a second adjudicator approves."""
+    callers.require_on_record(caller)
     members = body.shaped(Adjudication, await body.parsed(request)).model_dump(mode="json")
     if members["status"] == Verdict.FALSE_POSITIVE:
-        return await proposed(gate, caller, Wanted(ProposedAction.ADJUDICATE, "screenings", members=members), response)
+        return await requested(
+            gate, caller, Wanted(RequestedAction.ADJUDICATE, "screenings", members=members), response
+        )
     async with gate.registry.change("screening_adjudicated", caller.id) as change:
         await screenings.adjudicate(change, members, "*", writer(gate, caller))
     return members

@@ -34,7 +34,7 @@ class Stop(BaseModel):
 async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[str, Any]:
     """Stop a model, an authority or everything, or lock an organization, a person or an endpoint.
 
-    One that stands and is proposed to be lifted goes on standing.
+    One that stands and is requested to be lifted goes on standing.
     """
     wanted = body.shaped(Stop, await body.parsed(request)).model_dump(mode="json")
     async with gate.registry.change("stop_set", caller.id) as change:

@@ -21,12 +21,13 @@ UNCHANGING = {
 # How the type of a change ends -> activity_id of Entity Management (create, update, delete, activate, suspend).
 ACTIVITIES = {
     "_created": 1, "_added": 1, "_opened": 1, "_set": 1, "_made": 1,
+    "_requested": 1,
     "_revoked": 4, "_withdrawn": 4, "_retired": 4, "_lifted": 4, "_closed": 4,
     "_activated": 10, "_suspended": 12,
 }  # fmt: skip
 UPDATE = 3
 NOUNS = ("person", "agent", "endpoint", "organization", "grant", "directive", "authority", "model", "switch", "key",
-         "verifier", "proposal", "stop", "break_glass", "data_set", "sha256", "kind")  # fmt: skip
+         "verifier", "change_request", "proposal", "stop", "break_glass", "data_set", "sha256", "kind")  # fmt: skip
 
 
 def line(index: int, leaf: bytes, body: bytes) -> bytes:

@@ -43,6 +43,11 @@ class Caller:
     organizations: frozenset[str] | None = None
 
     @property
+    def is_provider(self) -> bool:
+        """An organization's identity provider: what it asks for is the organization's word, and nobody's approval."""
+        return Role.SCIM in self.roles
+
+    @property
     def identity(self) -> str:
         """One natural person has one, whichever key is used."""
         return self.person_id or self.id

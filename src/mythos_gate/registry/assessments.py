@@ -1,9 +1,10 @@
 """Assessments: what export control knows of a person. Compliance alone reads them, and two officers assert them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
@@ -15,7 +16,7 @@ from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.people import PEOPLE
 from mythos_gate.registry.shown import Shown
-from mythos_gate.terms import NationalityKind, ProposalState, UsPerson
+from mythos_gate.terms import NationalityKind, RequestState, UsPerson
 
 KINDS = {
     "citizenships": NationalityKind.CITIZENSHIP,
@@ -65,16 +66,19 @@ async def _held(connection: AsyncConnection, person: str, kind: NationalityKind)
     ]
 
 
-async def proposed(connection: AsyncConnection, person: str) -> list[dict[str, Any]]:
-    """What waits for a second officer about this person."""
-    proposals, kept_apart = tables.proposals.c, tables.assessment_proposals.c
+async def requested(connection: AsyncConnection, person: str, now: datetime) -> list[dict[str, Any]]:
+    """What waits for a second officer about this person: all of what it would change."""
+    waiting, kept_apart = tables.change_requests.c, tables.change_request_contents.c
     query = (
-        select(proposals.id, proposals.proposed_by, kept_apart.members)
-        .join(tables.assessment_proposals, kept_apart.proposal_id == proposals.id)
-        .where(proposals.reference == person, proposals.state == ProposalState.PROPOSED)
-        .order_by(proposals.id)
+        select(waiting.id, waiting.requested_by, waiting.sha256, waiting.expires_at, kept_apart.members)
+        .join(tables.change_request_contents, kept_apart.change_request_id == waiting.id)
+        .where(waiting.reference == person, waiting.state == RequestState.REQUESTED, waiting.expires_at > now)
+        .order_by(waiting.id)
     )
-    return [dict(row) for row in (await connection.execute(query)).mappings()]
+    return [
+        {**row, **row["members"], "expires_at": timestamp(row["expires_at"])}
+        for row in (await connection.execute(query)).mappings()
+    ]
 
 
 async def replace(change: Change, person: str, members: Mapping[str, Any], etag: str, writer: Writer) -> None:
@@ -103,21 +107,6 @@ async def withdraw(change: Change, person: str, writer: Writer) -> None:
     await change.connection.execute(unknown.values(us_person=UsPerson.UNKNOWN, us_basis=None))
     await nationality.commit(change, [before.id])
     change.details |= {"person": before.id}
-
-
-async def keep(connection: AsyncConnection, proposal: str, members: Mapping[str, Any]) -> None:
-    await connection.execute(insert(tables.assessment_proposals).values(proposal_id=proposal, members=dict(members)))
-
-
-async def kept(connection: AsyncConnection, proposal: str) -> dict[str, Any]:
-    table = tables.assessment_proposals
-    query = select(table.c.members).where(table.c.proposal_id == proposal)
-    return dict((await connection.execute(query)).scalar_one())
-
-
-async def forget(connection: AsyncConnection, proposal: str) -> None:
-    table = tables.assessment_proposals
-    await connection.execute(delete(table).where(table.c.proposal_id == proposal))
 
 
 async def _locked(change: Change, person: str, writer: Writer) -> Shown:

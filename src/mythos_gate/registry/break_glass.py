@@ -12,7 +12,7 @@ from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.columns import label, many, name, slug, time
+from mythos_gate.registry.columns import label, many, name, reference, slug, time
 from mythos_gate.registry.kind import After, Column, Findings, Kind, Part, Record
 from mythos_gate.registry.kind import Row as Line
 from mythos_gate.registry.people import approver, local
@@ -50,8 +50,10 @@ BREAK_GLASS = Kind(
     check=_check,
 )
 
-# Over REST it is opened by one officer, and each of the others approves in a call of their own.
-OPENING = replace(BREAK_GLASS, columns={**BREAK_GLASS.columns, "approvers": Column(many(approver), default=[])})
+# Over REST it is opened by one officer, and each of the others approves in a call of their own. Who is on record
+# elsewhere is called by the gate's own id.
+OPENED = {"opened_by": Column(reference, required=True), "approvers": Column(many(approver), default=[])}
+OPENING = replace(BREAK_GLASS, columns={**BREAK_GLASS.columns, **OPENED})
 SHOWN = text(
     "SELECT b.id, o.slug AS organization, b.incident,"
     " (SELECT array_agg(p.external_id ORDER BY 1) FROM people p WHERE p.id = ANY (b.people)) AS people,"

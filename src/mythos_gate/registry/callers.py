@@ -1,8 +1,8 @@
 """Callers: named people and services, and their API keys, of which only hashes are kept."""
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn import api_keys, tokens
-from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import Conflict, Invalid, NotFound
+from mythos_gate.authn.api_keys import Caller, Presented
+from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import api_keys as keys
 from mythos_gate.tables import authorities, callers, models, organizations, people
@@ -48,21 +48,25 @@ async def create_key(
     service: bool,
     expires_at: datetime | None = None,
     scope: Scope | None = None,
+    made: tuple[str, Presented] | None = None,
 ) -> NewKey:
-    """A key for the caller of this name, who is made if new. `Conflict` if it is on record with anything else."""
+    """A key for the caller of this name, who is made if new. `Conflict` if it is on record with anything else.
+
+    `made` is a key that was made before, when it was requested.
+    """
     if not name.strip():
         raise Invalid("a key belongs to a person or a service: give its name")
     kind = "service" if service else "person"
     wanted = sorted(roles)
     confined = await _confined(change.connection, scope or Scope(), wanted)
-    made = insert(callers).values(id=f"cal_{uuid.uuid4().hex}", name=name, kind=kind, roles=wanted, **confined)
-    await change.connection.execute(made.on_conflict_do_nothing(index_elements=["name"]))
+    new = insert(callers).values(id=f"cal_{uuid.uuid4().hex}", name=name, kind=kind, roles=wanted, **confined)
+    await change.connection.execute(new.on_conflict_do_nothing(index_elements=["name"]))
     caller = (await change.connection.execute(select(callers).where(callers.c.name == name))).one()
     if caller.kind != kind or sorted(caller.roles) != wanted:
         raise Conflict(f"{name} is a {caller.kind} with the roles {', '.join(caller.roles)}")
     if any(getattr(caller, column) != value for column, value in confined.items()):
         raise Conflict(f"{name} is confined to something else: give the new key a caller of its own")
-    text, presented = api_keys.create()
+    text, presented = made or api_keys.create()
     await change.connection.execute(
         insert(keys).values(id=presented.id, caller_id=caller.id, hash=presented.hash, expires_at=expires_at)
     )
@@ -70,8 +74,48 @@ async def create_key(
     return NewKey(presented.id, caller.id, text)
 
 
+async def grant(change: Change, members: Mapping[str, Any], apart: Mapping[str, Any]) -> None:
+    """The key that was requested: what it may by `members`, its hash in `apart`. `Invalid` or `Conflict`."""
+    expires = members.get("expires")
+    await create_key(
+        change,
+        members["name"],
+        [Role(role) for role in members["roles"]],
+        service=members["service"],
+        expires_at=expires and datetime.fromisoformat(expires),
+        scope=Scope(**{each.name: members.get(each.name) for each in fields(Scope)}),
+        made=("", Presented(apart["key"], bytes.fromhex(apart["hash"]))),
+    )
+
+
+async def granted(connection: AsyncConnection, key: str) -> dict[str, Any]:
+    """What a key may, and whose it is; never its hash."""
+    person = (
+        select(organizations.c.slug + "/" + people.c.external_id)
+        .where(people.c.id == callers.c.person_id, organizations.c.id == people.c.organization_id)
+        .scalar_subquery()
+    )
+    named = (
+        callers.c.name, callers.c.kind, callers.c.roles, callers.c.organization_id, callers.c.authority_id,
+        callers.c.models, callers.c.organizations, person.label("person"), keys.c.expires_at,
+    )  # fmt: skip
+    found = (await connection.execute(select(*named).join(keys).where(keys.c.id == key))).mappings().one()
+    shown = {str(name): value for name, value in found.items()}
+    return {**shown, "expires_at": shown["expires_at"] and timestamp(shown["expires_at"])}
+
+
+def require_on_record(caller: Caller) -> None:
+    """`NotPermitted` for whom the gate cannot tell from others: two names may be of one human.
+
+    A person on record has one identity, whichever key or token they use, under whichever roles.
+    """
+    if caller.is_service or caller.person_id is None:
+        what = "a service's key cannot give it, nor a key or token that names no person on record"
+        raise NotPermitted(f"this is a person's own word: {what}", code="APPROVER_NOT_QUALIFIED")
+
+
 async def keep(change: Change, caller: Caller) -> None:
-    """Put a token's holder on record, as the token says: what they propose or decide names them. A key's is there."""
+    """Put a token's holder on record, as the token says: what they request or decide names them. A key's is there."""
     if not tokens.is_by_token(caller.id):
         return
     values = {

@@ -23,11 +23,12 @@ ANEW = "register anew who comes back"
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who writes, what of it, and when."""
+    """Who writes, what of it, and when; `until`: when a change that they request expires."""
 
     caller: Caller
     may: Callable[[Permission], bool]
     now: datetime
+    until: datetime
 
 
 def requester(caller: Caller, organization: str | None) -> str | None:

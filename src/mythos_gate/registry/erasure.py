@@ -8,7 +8,7 @@ from mythos_gate.errors import Conflict
 from mythos_gate.registry import holds, seats, standing
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.shown import Shown
-from mythos_gate.terms import RETENTION, PersonStatus, ProposedAction
+from mythos_gate.terms import RETENTION, PersonStatus, RequestedAction
 
 HELD = "RETENTION_HOLD"
 LOCK = text("SELECT FROM people WHERE id = :person FOR UPDATE")
@@ -34,7 +34,7 @@ async def erase(change: Change, found: Shown, now: datetime) -> None:
         raise Conflict("a legal hold keeps the records of this person (15 CFR 762.6(b)): lift it first", code=HELD)
     await change.connection.execute(LOCK, {"person": person})
     await _require_over(change, person, now)
-    for action in (ProposedAction.ACTIVATE, ProposedAction.REPLACE):
+    for action in (RequestedAction.ACTIVATE, RequestedAction.REPLACE):
         await standing.withdraw(change, person, action)
     await seats.release(change.connection, [person])
     await change.connection.execute(ERASE, {"person": person})

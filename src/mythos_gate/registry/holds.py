@@ -34,7 +34,7 @@ STANDS = text(
 
 
 async def set_(change: Change, hold: Mapping[str, Any], now: datetime) -> str:
-    """The id. `Invalid`, or `Conflict` if one of this target and matter stands and nobody proposed to lift it."""
+    """The id. `Invalid`, or `Conflict` if one of this target and matter stands and nobody requested to lift it."""
     await change.connection.execute(ALONE)
     there = "a legal hold of this target and matter stands: nothing further is needed"
     identifier = await ORDERS.withdraw_lifts(change, hold)

@@ -11,7 +11,7 @@ from mythos_gate.audit.entry import timestamp
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry import standing
 from mythos_gate.registry.change import Change
-from mythos_gate.terms import ProposedAction
+from mythos_gate.terms import RequestedAction
 
 SHOWN = (
     "SELECT * FROM ({}) o WHERE"
@@ -57,10 +57,10 @@ class Orders:
         return found[0]
 
     async def withdraw_lifts(self, change: Change, wanted: Mapping[str, Any]) -> str | None:
-        """What was proposed before this order is no answer to it. The id of one that stands, if it was to be lifted."""
+        """What was requested before this order is no answer to it. The id of one that stands, if it was to end."""
         query = text(STANDING.format(self.named, about=self.about))
         there: str | None = (await change.connection.execute(query, wanted)).scalars().first()
-        if there is None or not await standing.withdraw(change, there, ProposedAction.LIFT):
+        if there is None or not await standing.withdraw(change, there, RequestedAction.LIFT):
             return None
         return there
 

@@ -132,7 +132,7 @@ async def _another(change: Change, person: str, by: Caller) -> str:
     """The name of somebody who neither requested access nor would have it, as approvals of this person keep it."""
     row = await _locked(change, person)
     name = by.identity_in(row["slug"])
-    if {name, by.identity, by.id} & {row["requested_by"], row["external_id"]}:
+    if ({name, by.identity, by.id, by.person} - {None}) & {row["requested_by"], row["external_id"]}:
         what = "whoever requested access for a person, or is that person, neither approves nor reviews it"
         raise Conflict(f"{what}: somebody else must", code="SELF_APPROVAL_FORBIDDEN")
     return name
@@ -187,7 +187,7 @@ def _nationalities(kind: NationalityKind, column: str) -> Part:
 
 def _check(_: Row, __: Record | None, after: After) -> Findings:
     if any(record["status"] == PersonStatus.ERASED for record in after["people"]):
-        yield "status", "is what an erasure leaves", "propose it: POST /v1/people/ORGANIZATION/EXTERNAL_ID/erasure"
+        yield "status", "is what an erasure leaves", "request it: POST /v1/people/ORGANIZATION/EXTERNAL_ID/erasure"
     us_person = any(record["us_person"] == UsPerson.YES for record in after.get("export_assessments", ()))
     if us_person and after["nationality_records"]:
         what = "nationality records are kept only for people who are not US persons"

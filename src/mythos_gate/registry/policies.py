@@ -8,21 +8,68 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import policy_revisions, programme
+
+
+async def store(change: Change, sha256: str, files: Mapping[str, str]) -> None:
+    """Keep a revision that is not in force. The caller has built it before. `Conflict` if it is on record."""
+    row = insert(policy_revisions).values(sha256=sha256, files=dict(files))
+    row = row.on_conflict_do_nothing(index_elements=["sha256"])
+    new = await change.connection.execute(row.returning(policy_revisions.c.number))
+    if new.scalar_one_or_none() is None:
+        raise Conflict("this policy is on record already: activate it")
+    change.details |= {"sha256": sha256}
 
 
 async def activate(change: Change, sha256: str, files: Mapping[str, str]) -> int:
     """Store the revision if it is new and put it in force; its number. The caller has built it before."""
     row = insert(policy_revisions).values(sha256=sha256, files=dict(files))
     await change.connection.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
-    number = (
-        await change.connection.execute(select(policy_revisions.c.number).where(policy_revisions.c.sha256 == sha256))
-    ).scalar_one()
+    return await put_in_force(change, sha256)
+
+
+async def put_in_force(change: Change, sha256: str) -> int:
+    """A revision that is on record; its number. `NotFound`."""
+    revisions = policy_revisions.c
+    found = await change.connection.execute(select(revisions.number).where(revisions.sha256 == sha256))
+    number = found.scalar_one_or_none()
+    if number is None:
+        raise NotFound("no such policy")
     before = (await change.connection.execute(select(programme.c.policy_revision))).scalar_one()
     await change.connection.execute(update(programme).values(policy_revision=number))
     change.details |= {"before": before, "after": number, "sha256": sha256}
     return int(number)
+
+
+async def page(
+    connection: AsyncConnection, after: int = 0, limit: int = 1, only: str | None = None
+) -> list[dict[str, Any]]:
+    """Revisions in the order in which they were stored, or `only` the one of this SHA-256."""
+    revisions = policy_revisions.c
+    active = select(programme.c.policy_revision).scalar_subquery()
+    shown = (revisions.number, revisions.sha256, revisions.created_at, (revisions.number == active).label("active"))
+    query = select(*shown).where(revisions.number > after if only is None else revisions.sha256 == only)
+    found = await connection.execute(query.order_by(revisions.number).limit(limit))
+    return [
+        {
+            "id": row.sha256,
+            "number": row.number,
+            "created_at": timestamp(row.created_at),
+            "in_force": bool(row.active),
+        }
+        for row in found
+    ]
+
+
+async def read(connection: AsyncConnection, sha256: str) -> dict[str, Any]:
+    """One, with its files. `NotFound`."""
+    found = await page(connection, only=sha256)
+    if not found:
+        raise NotFound("no such policy")
+    files = select(policy_revisions.c.files).where(policy_revisions.c.sha256 == sha256)
+    return {**found[0], "files": (await connection.execute(files)).scalar_one()}
 
 
 IN_FORCE = text(

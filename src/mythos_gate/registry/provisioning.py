@@ -18,15 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, Invalid, NotFound, Taken
-from mythos_gate.registry import proposals, resources, standing
+from mythos_gate.registry import change_requests, resources, standing
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import LONGEST_NAME
 from mythos_gate.registry.delegation import ANEW, HAS_LEFT, Writer
-from mythos_gate.registry.proposals import Wanted
 from mythos_gate.registry.resources import PERSON
-from mythos_gate.tables import proposals as proposed
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.tables import change_requests as requests
 from mythos_gate.tables import scim_members, scim_users
-from mythos_gate.terms import Employment, Permission, ProposalState, ProposedAction
+from mythos_gate.terms import Employment, Permission, RequestedAction, RequestState
 
 OWN = "urn:ietf:params:scim:schemas:extension:mythosgate:2.0:User"
 LONGEST = 256  # characters of a user name or an external id
@@ -53,9 +53,9 @@ class Page:
     entries: Sequence[Entry]
 
 
-def provider(caller: Caller, now: datetime) -> Writer:
+def provider(writer: Writer) -> Writer:
     """May say of people what whoever enrols them may, and nothing else."""
-    return Writer(caller, lambda permission: permission == Permission.ENROL, now)
+    return dataclasses.replace(writer, may=lambda permission: permission == Permission.ENROL)
 
 
 # --- the provider's words and the registry's --------------------------------------------------------------------
@@ -226,17 +226,18 @@ async def _follow(change: Change, identifier: str, user: User, writer: Writer) -
 
 
 async def _ask_to_lift(change: Change, identifier: str, writer: Writer) -> None:
-    """A suspension ends when an officer of the programme confirms what is asked here; asked for is it once."""
-    asked = select(proposed.c.id).where(
-        proposed.c.reference == identifier,
-        proposed.c.action == ProposedAction.ACTIVATE,
-        proposed.c.state == ProposalState.PROPOSED,
+    """A suspension ends when an officer of the programme approves what is asked here; asked for is it once."""
+    asked = select(requests.c.id).where(
+        requests.c.reference == identifier,
+        requests.c.action == RequestedAction.ACTIVATE,
+        requests.c.state == RequestState.REQUESTED,
+        requests.c.expires_at > writer.now,
     )
     if (await change.connection.execute(asked)).first() is None:
-        details, wanted = dict(change.details), Wanted(ProposedAction.ACTIVATE, PERSON.name, identifier, {}, "*")
-        # To ask is all that this does: whoever confirms it needs the permission.
-        made = await proposals.propose(change, wanted, dataclasses.replace(writer, may=lambda _: True))
-        change.details = details | {"proposal": made["id"]}
+        details, wanted = dict(change.details), Wanted(RequestedAction.ACTIVATE, PERSON.name, identifier, {}, "*")
+        # To ask is all that this does: whoever approves it needs the permission.
+        made = await change_requests.request(change, wanted, dataclasses.replace(writer, may=lambda _: True))
+        change.details = details | {"change_request": made["id"]}
 
 
 async def _keep(change: Change, identifier: str, user: User, caller: Caller) -> None:

@@ -20,7 +20,7 @@ BUSY = "55P03"  # lock_not_available
 
 
 async def bound(connection: AsyncConnection, members: Mapping[str, Any]) -> dict[str, Any]:
-    """With what would be dropped: a proposal holds for exactly that."""
+    """With what would be dropped: a request holds for exactly that."""
     return _told(members["before"], await _extent(connection, _month(members["before"])))
 
 
@@ -33,7 +33,7 @@ def _told(month: str, found: Any) -> dict[str, Any]:
 
 
 async def prune(change: Change, members: Mapping[str, Any], now: datetime) -> None:
-    """`Conflict` with the legal basis while the entries must be kept, `Outdated` if they are others than proposed."""
+    """`Conflict` with the legal basis while the entries must be kept, `Outdated` if they are others than requested."""
     before = _month(members["before"])
     start = datetime(before.year, before.month, before.day, tzinfo=UTC)
     if now < start + RETENTION:
@@ -44,7 +44,7 @@ async def prune(change: Change, members: Mapping[str, Any], now: datetime) -> No
         raise Conflict("a legal hold stands (15 CFR 762.6(b)): the whole log is kept until it is lifted", code=HELD)
     found = await _extent(change.connection, before)
     if _told(members["before"], found) != dict(members):
-        raise Outdated("the log was changed since: propose it again")
+        raise Outdated("the log was changed since: request it again")
     if not found.entries:
         raise Conflict(f"nothing is kept that was written before {members['before']}")
     if found.unsigned:

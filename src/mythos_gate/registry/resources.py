@@ -1,7 +1,7 @@
 """Records one at a time: read, listed, created and changed, by the same fields and checks as in a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -100,8 +100,10 @@ def _staff(kind: Kind, noun: str, **more: Any) -> Resource:
 
 
 PROGRAMME = Permission.RUN_PROGRAMME
+# Who asks here is the caller, whose name elsewhere is the gate's own id.
+ASKED = replace(PEOPLE.columns["requested_by"], parse=columns.reference)
 PERSON = _staff(
-    PEOPLE,
+    replace(PEOPLE, columns={**PEOPLE.columns, "requested_by": ASKED}),
     "person",
     apart=ASSESSMENT,
     fixed=frozenset({"approvals", "requested_by", "review_due"}),

@@ -137,7 +137,8 @@ async def adjudicate(change: Change, members: Mapping[str, Any], etag: str, writ
     hit.require(etag, "screening")
     found = hit.members
     caller = writer.caller
-    if {caller.identity_in(organization), caller.identity, caller.id} & {found["requested_by"], person}:
+    names = {caller.identity_in(organization), caller.identity, caller.id, caller.person}
+    if (names - {None}) & {found["requested_by"], person}:
         what = "whoever requested access for a person, or is that person, does not adjudicate"
         raise NotPermitted(f"{what}: somebody else must", code="ADJUDICATOR_CONFLICT")
     corrected = found["status"] == ScreeningStatus.TRUE_MATCH and members["status"] == ScreeningStatus.FALSE_POSITIVE

@@ -18,8 +18,8 @@ from mythos_gate.terms import (
     GrantStatus,
     OrganizationStatus,
     PersonStatus,
-    ProposalState,
-    ProposedAction,
+    RequestedAction,
+    RequestState,
 )
 
 
@@ -125,7 +125,7 @@ async def revoke_endpoint(change: Change, reference: str, reason: str | None, ow
 
 
 async def activate(change: Change, resource: str, reference: str) -> Standing:
-    """Put in force what was prepared or suspended; widening, so a second officer has confirmed it."""
+    """Put in force what was prepared or suspended; widening, so a second officer has approved it."""
     noun, which = {
         "organizations": (ORGANIZATION, _by_slug(reference)),
         "grants": (GRANT, tables.grants.c.id == reference),
@@ -162,8 +162,8 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
     row = (await change.connection.execute(query.with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise NotFound(f"no such {noun.name}")
-    undone = 0 if status == "active" else await withdraw(change, row.id, ProposedAction.ACTIVATE)
-    if row.status == status and undone:  # what was proposed meanwhile is no answer to this second one
+    undone = 0 if status == "active" else await withdraw(change, row.id, RequestedAction.ACTIVATE)
+    if row.status == status and undone:  # what was requested meanwhile is no answer to this second one
         change.details |= {noun.name: row.id, "before": status, "after": status}
         return Standing(row.id, status)
     if row.status not in noun.steps[status]:
@@ -177,12 +177,12 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
     return Standing(row.id, status)
 
 
-async def withdraw(change: Change, identifier: str, action: ProposedAction) -> int:
-    """What somebody proposed before a suspension or a stop is no answer to it; how many proposals that were."""
-    open_ = update(tables.proposals).where(
-        tables.proposals.c.reference == identifier,
-        tables.proposals.c.action == action,
-        tables.proposals.c.state == ProposalState.PROPOSED,
+async def withdraw(change: Change, identifier: str, action: RequestedAction) -> int:
+    """What somebody requested before a suspension or a stop is no answer to it; how many requests that were."""
+    open_ = update(tables.change_requests).where(
+        tables.change_requests.c.reference == identifier,
+        tables.change_requests.c.action == action,
+        tables.change_requests.c.state == RequestState.REQUESTED,
     )
-    withdrawn = {"state": ProposalState.WITHDRAWN, "decided_by": change.actor, "decided_at": func.clock_timestamp()}
+    withdrawn = {"state": RequestState.WITHDRAWN, "decided_by": change.actor, "decided_at": func.clock_timestamp()}
     return (await change.connection.execute(open_.values(withdrawn))).rowcount

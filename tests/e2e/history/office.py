@@ -59,10 +59,11 @@ class Office:
         return first, reply.received
 
     async def confirmed(self, path: str, members: Any = None) -> Times:
-        """What a second officer confirms."""
-        proposed, _ = await self.post(path, members)
-        location = proposed.headers["location"].removeprefix("/v1/")
-        reply, first = await self.post(f"{location}/confirm", officer=1)
+        """What a second officer approves."""
+        requested, _ = await self.post(path, members)
+        location = requested.headers["location"].removeprefix("/v1/")
+        approval = {"sha256": requested.json()["sha256"]}
+        reply, first = await self.post(f"{location}/approve", approval, officer=1)
         return first, reply.received
 
     async def operated(self, work: Callable[[], Awaitable[Any]]) -> Times:

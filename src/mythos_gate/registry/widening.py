@@ -1,0 +1,286 @@
+"""Widening: what may give access to somebody, so that a second person approves it; who may, and how it is done."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.errors import NotPermitted
+from mythos_gate.registry import (
+    assessments,
+    callers,
+    erasure,
+    holds,
+    jurisdictions,
+    organizations,
+    ownership,
+    policies,
+    pruning,
+    resources,
+    screenings,
+    standing,
+    stops,
+)
+from mythos_gate.registry.change import Change
+from mythos_gate.registry.delegation import Writer
+from mythos_gate.tables import authorities
+from mythos_gate.terms import Permission, RequestedAction
+
+BY_NAME = {resource.name: resource for resource in resources.RESOURCES}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What change requests can be about: its noun, and who may make and decide them.
+
+    `is_private`: what it says is of nationality, before and after alike, and is read by compliance alone.
+    """
+
+    noun: str
+    by: Permission = Permission.ADMINISTER
+    is_private: bool = False
+
+
+SUBJECTS = {
+    **{
+        resource.name: Subject(resource.noun, Permission.RUN_PROGRAMME if resource.is_staff else resource.may_write)
+        for resource in resources.RESOURCES
+    },
+    "stops": Subject("stop"),
+    "legal_holds": Subject("legal_hold", Permission.RUN_PROGRAMME),
+    "log_entries": Subject("log", Permission.RUN_PROGRAMME),
+    "ownerships": Subject("ownership"),
+    "data_sets": Subject("data_set", Permission.RUN_PROGRAMME),
+    "assessments": Subject("assessment", Permission.ASSESS, is_private=True),
+    "screenings": Subject("screening", Permission.SCREEN),
+    "keys": Subject("key", Permission.RUN_PROGRAMME),
+    "policies": Subject("policy", Permission.ACTIVATE_POLICY),
+}
+DONE = {
+    RequestedAction.CREATE: "created",
+    RequestedAction.CHANGE: "changed",
+    RequestedAction.ACTIVATE: "activated",
+    RequestedAction.LIFT: "lifted",
+    RequestedAction.REPLACE: "replaced",
+    RequestedAction.ADJUDICATE: "adjudicated",
+    RequestedAction.ERASE: "erased",
+    RequestedAction.PRUNE: "pruned",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be done: `reference` names the record, `members` and `etag` are those of its creation or change.
+
+    `apart`: members that compliance alone may read, until it is decided.
+    """
+
+    action: RequestedAction
+    resource: str
+    reference: str | None = None
+    members: Mapping[str, Any] | None = None
+    etag: str | None = None
+    apart: Mapping[str, Any] | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return SUBJECTS[self.resource]
+
+    @property
+    def type(self) -> str:
+        """Of the log entry that tells that it was done."""
+        return f"{self.subject.noun}_{DONE[self.action]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """The members that differ, as they are before and after it."""
+
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+
+async def bound(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Wanted:
+    """Tied to the record as it is now: by its id, and by its tag where `*` was given."""
+    caller, reference = writer.caller, wanted.reference or ""
+    match wanted.resource, wanted.action:
+        case "assessments", _:
+            found = await assessments.read(connection, reference, caller)
+        case "ownerships", _:
+            found = await ownership.read(connection, reference)
+        case "screenings", _:
+            return replace(wanted, etag=(await screenings.read_hit(connection, wanted.members or {})).etag)
+        case "log_entries", _:
+            return replace(wanted, members=await pruning.bound(connection, wanted.members or {}))
+        case "data_sets", _:
+            base = await jurisdictions.in_force(connection)
+            return replace(wanted, members={**(wanted.members or {}), "replaces": base})
+        case _, RequestedAction.CHANGE | RequestedAction.ACTIVATE | RequestedAction.ERASE if wanted.resource in BY_NAME:
+            found = await resources.read(connection, BY_NAME[wanted.resource], reference, caller)
+        case _:
+            return wanted
+    anything = wanted.etag is None or "*" in {each.strip() for each in wanted.etag.split(",")}
+    return replace(wanted, reference=found.id, etag=found.etag if anything else wanted.etag)
+
+
+# --- who may --------------------------------------------------------------------------------------------------
+
+# Whose a record is: only officers of this authority decide, and compliance.
+AUTHORITY_OF = {
+    "authorities": "SELECT id FROM authorities WHERE id = :reference",
+    "models": "SELECT authority_id FROM models WHERE id = :reference",
+    "grants": "SELECT authority_id FROM grants WHERE id = :reference",
+    "directives": "SELECT authority_id FROM directives WHERE id = :reference",
+    "stops": "SELECT coalesce(s.authority_id, m.authority_id) FROM stops s LEFT JOIN models m ON m.id = s.model_id"
+    " WHERE s.id = :reference",
+}
+EVERYTHING = "SELECT EXISTS (SELECT FROM stops WHERE id = :reference AND scope = 'everything')"
+
+
+async def permit(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> str | None:
+    """The authority concerned, if any. `NotPermitted` unless this writer may request and decide it."""
+    if not writer.may(wanted.subject.by):
+        raise NotPermitted(f"this key may not decide about a {wanted.subject.noun.replace('_', ' ')}")
+    if wanted.resource in {"organizations", "ownerships"}:
+        await organizations.permit(connection, wanted.reference or "", writer.caller)
+    authority = await _authority(connection, wanted)
+    own, reference = writer.caller.authority_id, {"reference": wanted.reference}
+    if own and (
+        authority not in {None, own}
+        or (wanted.resource == "stops" and (await connection.execute(text(EVERYTHING), reference)).scalar_one())
+    ):
+        raise NotPermitted(f"this {wanted.subject.noun} is not of the authority of this key")
+    return authority
+
+
+async def _authority(connection: AsyncConnection, wanted: Wanted) -> str | None:
+    if wanted.action == RequestedAction.CREATE:
+        named = select(authorities.c.id).where(
+            authorities.c.slug == str((wanted.members or {}).get("authority")).strip()
+        )
+        return (await connection.execute(named)).scalar_one_or_none()
+    if wanted.resource not in AUTHORITY_OF:
+        return None
+    found = await connection.execute(text(AUTHORITY_OF[wanted.resource]), {"reference": wanted.reference})
+    return found.scalar_one_or_none()
+
+
+# Whom it is about: they do not approve it.
+SUBJECTS_OF = {
+    "people": "SELECT :reference",
+    "keys": "SELECT p.id FROM people p JOIN organizations o ON o.id = p.organization_id"
+    " WHERE o.slug || '/' || p.external_id = :person",
+    "agents": "SELECT sponsor_id FROM agents WHERE id = :reference",
+    "stops": "SELECT person_id FROM stops WHERE id = :reference",
+    "legal_holds": "SELECT person_id FROM legal_holds WHERE id = :reference",
+    "grants": "SELECT p.id FROM people p JOIN organizations o ON o.id = p.organization_id"
+    " WHERE p.external_id = ANY (:listed)"
+    " AND (o.slug = :organization OR o.id = (SELECT organization_id FROM grants WHERE id = :reference))",
+}
+
+
+async def subjects(connection: AsyncConnection, wanted: Wanted, effect: Mapping[str, Any]) -> set[str]:
+    """The people concerned, as far as it names any; of a grant whom it lists anew."""
+    if wanted.resource not in SUBJECTS_OF:
+        return set()
+    before, after = (set(effect[side].get("listed_people") or ()) for side in ("before", "after"))
+    named = {
+        "reference": wanted.reference,
+        "listed": sorted(after - before),
+        "organization": (wanted.members or {}).get("organization"),
+        "person": (wanted.members or {}).get("person"),
+    }
+    return set((await connection.execute(text(SUBJECTS_OF[wanted.resource]), named)).scalars())
+
+
+# --- doing it -------------------------------------------------------------------------------------------------
+
+LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS}
+
+
+async def do(change: Change, wanted: Wanted, writer: Writer) -> Effect:
+    """What it changed. Whatever can be wrong with it is told by the module of its noun."""
+    before = {} if wanted.action == RequestedAction.CREATE else await _shown(change.connection, wanted, writer)
+    await _do(change, wanted, writer)
+    made = change.details.get(wanted.subject.noun) if wanted.action == RequestedAction.CREATE else wanted.reference
+    after = await _shown(change.connection, replace(wanted, reference=made), writer)
+    differing = {name for name in before | after if before.get(name) != after.get(name)}
+    return Effect(*({name: each[name] for name in sorted(differing & each.keys())} for each in (before, after)))
+
+
+async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> dict[str, Any]:
+    """What is on record, as far as it is changed here; of a person whom it erases the status alone."""
+    reference = wanted.reference or ""
+    match wanted.resource:
+        case "assessments":
+            found = dict((await assessments.read(connection, reference, writer.caller)).members)
+        case "ownerships":
+            found = dict((await ownership.read(connection, reference)).members)
+        case "screenings":
+            hit = (await screenings.read_hit(connection, wanted.members or {})).members
+            return {"status": hit["status"]}
+        case "stops" | "legal_holds":
+            return {"lifted": (await LIFTED[wanted.resource].read(connection, reference))["lifted_at"] is not None}
+        case "log_entries":
+            return await pruning.bound(connection, wanted.members or {})
+        case "keys":
+            return await callers.granted(connection, reference)
+        case "policies":
+            in_force = await policies.in_force(connection)
+            return {name: in_force[name] for name in ("policy_revision", "policy_sha256")}
+        case "data_sets":
+            found = (await jurisdictions.page(connection, only=reference) or [{}])[0]
+        case _:
+            found = dict((await resources.read(connection, BY_NAME[wanted.resource], reference, writer.caller)).members)
+    if wanted.action == RequestedAction.ERASE:
+        return {"status": found["status"]}
+    return {name: value for name, value in found.items() if name != "id"}
+
+
+async def _own(change: Change, wanted: Wanted, writer: Writer) -> None:
+    organization = await ownership.settle(change, wanted.reference or "", wanted.etag or "")
+    if rows := ownership.rows(organization, wanted.members or {}):
+        await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
+
+
+# What is no plain record, by its name.
+DOING: dict[str, Callable[[Change, Wanted, Writer], Awaitable[Any]]] = {
+    "assessments": lambda change, wanted, writer: assessments.replace(
+        change, wanted.reference or "", wanted.apart or {}, wanted.etag or "", writer
+    ),
+    "ownerships": _own,
+    "screenings": lambda change, wanted, writer: screenings.adjudicate(
+        change, wanted.members or {}, wanted.etag or "", writer
+    ),
+    "log_entries": lambda change, wanted, writer: pruning.prune(change, wanted.members or {}, writer.now),
+    "data_sets": lambda change, wanted, _: jurisdictions.activate(change, wanted.reference or "", wanted.members or {}),
+    "policies": lambda change, wanted, _: policies.put_in_force(change, wanted.reference or ""),
+    "keys": lambda change, wanted, _: callers.grant(change, wanted.members or {}, wanted.apart or {}),
+    "stops": lambda change, wanted, _: stops.ORDERS.lift(change, wanted.reference or ""),
+    "legal_holds": lambda change, wanted, _: holds.ORDERS.lift(change, wanted.reference or ""),
+}
+
+
+async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
+    reference, members, etag = wanted.reference or "", wanted.members or {}, wanted.etag or ""
+    if wanted.resource in DOING:
+        await DOING[wanted.resource](change, wanted, writer)
+    elif wanted.action == RequestedAction.CREATE:
+        await resources.create(change, BY_NAME[wanted.resource], members, writer)
+    elif wanted.action == RequestedAction.CHANGE:
+        await resources.alter(change, BY_NAME[wanted.resource], reference, members, etag, writer)
+    else:
+        await _step(change, wanted, writer)
+
+
+async def _step(change: Change, wanted: Wanted, writer: Writer) -> None:
+    """Of the record as it was when that was requested. `NotFound`, `Outdated`."""
+    resource, reference = BY_NAME[wanted.resource], wanted.reference or ""
+    before = await resources.read(change.connection, resource, reference, writer.caller)
+    before.require(wanted.etag or "", wanted.subject.noun)
+    if wanted.action == RequestedAction.ERASE:
+        await erasure.erase(change, before, writer.now)
+    else:
+        await standing.activate(change, wanted.resource, reference)
