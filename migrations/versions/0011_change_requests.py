@@ -149,6 +149,7 @@ END $$;
 PATH = """
 DO $$ BEGIN
   EXECUTE format('ALTER FUNCTION erase_person SET search_path = %I, pg_temp', current_schema());
+  EXECUTE format('ALTER FUNCTION unlisted SET search_path = %I, pg_temp', current_schema());
 END $$;
 """
 

@@ -114,7 +114,7 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
     decision names, or what it would change is not what it was.
     """
     row = await _open(change, identifier, writer)
-    apart = await _kept(change.connection, identifier) or {"salt": row["salt"]}
+    apart = await _kept(change.connection, identifier) if row["salt"] is None else {"salt": row["salt"]}
     if decision.sha256 != row["sha256"] or _digest(row, apart) != row["sha256"]:
         raise Outdated("the change request is not the one that sha256 names: read it again")
     wanted = _wanted(row, apart)
@@ -202,11 +202,11 @@ async def _decide(change: Change, identifier: str, state: RequestState, reason: 
     change.details |= {"change_request": identifier}
 
 
-async def _kept(connection: AsyncConnection, identifier: str) -> dict[str, Any] | None:
-    """What is kept apart."""
+async def _kept(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
+    """What is kept apart, with the salt; compliance alone reads it."""
     query = select(contents.c.members).where(contents.c.change_request_id == identifier)
     found: dict[str, Any] | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
+    return found or {}
 
 
 # --- reading --------------------------------------------------------------------------------------------------
