@@ -34,7 +34,6 @@ async def load(registry: Registry) -> str:
     """Load the programme into an empty database, or rescreen the one loaded before; a fresh key, the last revoked."""
     if await _is_new(registry):
         await _activate_policy(registry)
-        await _enrol_officers(registry)
         for kind in KINDS:
             await _import(registry, kind, _folder().joinpath(f"{kind}.csv").read_bytes())
     else:
@@ -42,6 +41,7 @@ async def load(registry: Registry) -> str:
             data = _folder().joinpath(f"{kind}.csv").read_bytes()
             await _import(registry, kind, _without_status(data) if kind == "agents" else data)
     await _review_data(registry)
+    await _enrol_officers(registry)
     return await _fresh_key(registry)
 
 
@@ -68,6 +68,9 @@ async def _activate_policy(registry: Registry) -> None:
 
 async def _enrol_officers(registry: Registry) -> None:
     for name in ("first", "second"):
+        async with registry.engine.connect() as connection:
+            if await officers.is_enrolled(connection, f"{OFFICE}/{name}"):
+                continue
         async with registry.change("imported", ACTOR) as change:
             await officers.enrol(change, f"{OFFICE}/{name}")
 

@@ -15,6 +15,11 @@ KNOWN = text(
 )
 
 
+async def is_enrolled(connection: AsyncConnection, reference: str) -> bool:
+    slug, _, name = reference.partition("/")
+    return bool((await connection.execute(KNOWN, {"slug": slug, "name": name})).one().person)
+
+
 async def enrol(change: Change, reference: str) -> str:
     """Put `ORGANIZATION/EXTERNAL_ID` on record, with an organization that may do nothing, if they are not. The same."""
     slug, _, name = reference.partition("/")
