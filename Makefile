@@ -12,7 +12,7 @@ env: .venv/.ready
 	if [ -z "$$python" ]; then echo "make: no Python 3.11 or later found: install one, e.g. apt install python3 python3-venv" >&2; exit 1; fi; \
 	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then echo "make: $$python lacks the venv module: e.g. apt install python3-venv" >&2; exit 1; fi; \
 	if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then "$$python" -m venv --clear .venv; fi
-	.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
