@@ -31,12 +31,17 @@ async def writer(registry: Registry, key: str) -> Writer:
     return Writer(found, lambda permission: permissions.has(found, permission), now, now + patience)
 
 
-async def request(registry: Registry, key: str, wanted: Wanted) -> str:
-    """`ID SHA256`, as `approve` takes them. `NotPermitted`."""
+async def made(registry: Registry, key: str, wanted: Wanted) -> dict[str, Any]:
+    """The request, as everybody may read it. `NotPermitted`."""
     by = await writer(registry, key)
     async with registry.change("change_requested", by.caller.id) as change:
-        made = await change_requests.request(change, wanted, by)
-    return f"{made['id']} {made['sha256']}"
+        return await change_requests.request(change, wanted, by)
+
+
+async def request(registry: Registry, key: str, wanted: Wanted) -> str:
+    """`ID SHA256`, as `approve` takes them. `NotPermitted`."""
+    found = await made(registry, key, wanted)
+    return f"{found['id']} {found['sha256']}"
 
 
 @app.command("list")
