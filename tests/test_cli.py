@@ -309,9 +309,35 @@ def test_a_data_set_is_in_force_when_a_second_officer_approves_it(cli, officer, 
         assert "is approved" in cli("requests", "approve", *asked, "--key", second)
         assert owner.execute(in_force).fetchall() == [("v1",)]
     kinds = [entry["type"] for entry in entries(database)]
-    assert kinds[-4:] == ["data_set_imported", "change_requested", "refused", "data_set_activated"] or kinds[-3:] == [
-        "data_set_imported", "change_requested", "data_set_activated",
-    ]  # fmt: skip
+    assert kinds[-3:] == ["data_set_imported", "change_requested", "data_set_activated"]
+
+
+def test_whoever_approves_files_reads_them_before_and_that_is_logged(cli, officer, second, database, tmp_path):
+    asked = cli("import", str(_programme(tmp_path))).splitlines()[-1].split()
+    copy, since = tmp_path / "copy", len(entries(database))
+    told = cli("requests", "show", asked[0], "--files", str(copy), "--key", second)
+    assert json.loads(told)["sha256"] == asked[1]
+    assert {path.name: path.read_text() for path in copy.iterdir()} == {
+        f"{kind}.csv": (tmp_path / f"{kind}.csv").read_text() for kind in PROGRAMME
+    }
+    assert {path.stat().st_mode & 0o777 for path in copy.iterdir()} == {0o600}
+    assert [(entry["type"], entry["change_request"]) for entry in entries(database)[since:]] == [
+        ("files_read", asked[0])
+    ]
+    assert "File exists" in cli("requests", "show", asked[0], "--files", str(copy), code=1)
+    cli("requests", "approve", *asked, "--key", second)
+    assert "is approved: nothing further" in cli("requests", "show", asked[0], "--files", str(copy), code=1)
+    other = cli("policy", "activate", str(POLICIES)).split()
+    assert "no files" in cli("requests", "show", other[0], "--files", str(copy), code=1)
+    auditor = cli("keys", "create", "Au Ditor", "--role", "auditor")
+    cli("requests", "approve", *auditor.split("requests approve ")[1].split(), "--key", second)
+    again = cli("import", str(tmp_path / "people.csv"), code=1)
+    assert "is no folder" in again
+    again = cli("import", "people", str(tmp_path / "people.csv")).splitlines()[-1].split()
+    cli("requests", "show", again[0], "--key", auditor.splitlines()[0])
+    told = cli("requests", "show", again[0], "--files", str(tmp_path / "a"), "--key", auditor.splitlines()[0], code=1)
+    assert "may not decide" in told
+    assert not (tmp_path / "a").exists()
 
 
 # --- policy -----------------------------------------------------------------------------------------------------

@@ -225,6 +225,20 @@ async def read(connection: AsyncConnection, identifier: str, writer: Writer) -> 
     return _shown(row)
 
 
+async def read_files(change: Change, identifier: str, writer: Writer) -> list[dict[str, str]]:
+    """Kind and text of each file that waits to be imported, for whoever may decide about it; the log tells.
+
+    `NotFound` if there are none, `NotPermitted`, `Conflict` if it is decided or has expired.
+    """
+    row = await _open(change, identifier, writer)
+    apart = await _kept(change.connection, identifier)
+    if row["action"] != RequestedAction.IMPORT or apart is None:
+        raise NotFound("no files wait with this change request")
+    change.details |= {"change_request": identifier}
+    files: list[dict[str, str]] = apart["members"]["files"]
+    return files
+
+
 async def page(
     connection: AsyncConnection, state: RequestState | None, after: str | None, limit: int, writer: Writer
 ) -> Sequence[dict[str, Any]]:
