@@ -162,7 +162,7 @@ async def _watch(database: str, upto: int) -> list[tuple[float, int]]:
 
 
 def leaves_rate() -> float:
-    """Leaf hashes a second that are taken to a root on one core: a verification without reading what the entries say."""
+    """Leaf hashes a second that one core takes to a root: a verification without reading what the entries say."""
     drawn = os.urandom(LEAVES * HASH)
     leaves = [drawn[at : at + HASH] for at in range(0, len(drawn), HASH)]
     frontier, begun = Frontier(), time.perf_counter()
