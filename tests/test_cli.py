@@ -27,6 +27,7 @@ from mythos_gate.db import DbRole
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Misconfigured, NotDecided
 from mythos_gate.registry.change import Registry
+from mythos_gate.registry.imports import KINDS
 from mythos_gate.settings import Settings, root
 from mythos_gate.terminal import LOCAL, with_registry
 from tests.service import DIGEST_KEY, PROGRAMME
@@ -179,7 +180,7 @@ def test_the_first_officer_is_put_on_record_and_who_is_not_requests_nothing(cli,
 # --- import -----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_imported_updated_and_logged_under_the_officers_name(cli, officer, database, tmp_path):
+def test_a_file_is_imported_updated_and_logged_under_the_officers_name(cli, direct, database, tmp_path):
     file = tmp_path / "authorities.csv"
     file.write_text(PROGRAMME["authorities"])
     assert "2 authorities: 2 created, 0 updated, 0 unchanged" in cli("import", "authorities", str(file))
@@ -207,13 +208,13 @@ def test_an_unknown_kind_is_told(cli, officer, tmp_path):
     assert "authorities" in cli("import", "persons", str(file), code=1)
 
 
-def test_a_data_set_without_a_review_is_told_to_deny_everything(cli, officer):
+def test_a_data_set_without_a_review_is_told_to_deny_everything(cli, direct):
     assert "not reviewed, so every request is denied" in cli(
         "import", "jurisdictions", str(POLICIES / "jurisdictions.csv")
     )
 
 
-def test_a_folder_is_imported_in_order_and_a_dry_run_changes_nothing(cli, officer, database, tmp_path):
+def test_a_folder_is_imported_in_order_and_a_dry_run_changes_nothing(cli, direct, database, tmp_path):
     told = cli("generate", str(tmp_path), "--organizations", "3", "--people", "30", "--seed", "4")
     assert "30 people" in told
     before = len(entries(database))
@@ -237,7 +238,7 @@ def test_what_is_no_folder_and_an_empty_one_are_told(cli, officer, tmp_path):
     assert "at least 30" in cli("generate", str(tmp_path), "--organizations", "10", "--people", "20", code=1)
 
 
-def test_a_reviewed_data_set_is_imported(cli, officer, database):
+def test_a_reviewed_data_set_is_imported(cli, direct, database):
     cli(
         "import",
         "jurisdictions",
@@ -251,6 +252,92 @@ def test_a_reviewed_data_set_is_imported(cli, officer, database):
         assert owner.execute("SELECT d.version FROM programme JOIN data_sets d ON d.id = data_set_id").fetchone() == (
             "v1",
         )
+
+
+def _programme(folder: Path) -> Path:
+    for kind, text in PROGRAMME.items():
+        (folder / f"{kind}.csv").write_text(_dated(text))
+    return folder
+
+
+def test_a_folder_is_in_force_when_a_second_officer_approves_it(cli, officer, second, database, tmp_path):
+    counted = "SELECT (SELECT count(*) FROM authorities), (SELECT count(*) FROM people), (SELECT count(*) FROM grants)"
+    folder = str(_programme(tmp_path))
+    assert "2 people: would be 2 created" in cli("import", folder, "--dry-run")
+    told = cli("import", folder)
+    assert "authorities: would be 2 created, 0 updated, 0 unchanged\n" in told
+    asked = told.splitlines()[-1].split()
+    with psycopg.connect(database) as owner:
+        assert owner.execute(counted).fetchone() == (0, 2, 0)  # the officers are on record
+    assert "a second officer must" in cli("requests", "approve", *asked, code=1)
+    assert json.loads(cli("requests", "show", asked[0]))["after"]["grants"]["created"] == 2
+    since = len(entries(database))
+    assert "is approved" in cli("requests", "approve", *asked, "--key", second)
+    with psycopg.connect(database) as owner:
+        assert owner.execute(counted).fetchone() == (2, 4, 2)
+        known: dict[str, str] = dict(owner.execute("SELECT name, id FROM callers").fetchall())
+    made = entries(database)[since:]
+    assert [(entry["type"], entry["kind"]) for entry in made] == [
+        ("imported", kind) for kind in KINDS if kind in PROGRAMME
+    ]
+    for entry in made:
+        assert (entry["actor"], entry["requested_by"]) == (known["Bo Officer"], known["Ada Officer"])
+        assert entry["change_request"] == asked[0]
+
+
+def test_what_is_of_the_demo_or_too_large_is_not_requested(cli, officer, database, tmp_path, monkeypatch):
+    folder = str(_programme(tmp_path))
+    assert "are for the demo's database" in cli("import", folder, "--relative", code=1)
+    monkeypatch.setenv("MYTHOS_GATE_IMPORT_LIMIT", "1000")
+    for further in ((), ("--dry-run",)):
+        told = cli("import", folder, *further, code=1)
+        assert "one request takes 1000 at most (MYTHOS_GATE_IMPORT_LIMIT): request them in parts" in told
+    cli("import", "authorities", str(tmp_path / "authorities.csv"))
+    with psycopg.connect(database) as owner:
+        assert owner.execute("SELECT count(*) FROM change_requests").fetchone() == (1,)
+
+
+def test_a_data_set_is_in_force_when_a_second_officer_approves_it(cli, officer, second, database):
+    file = ("import", "jurisdictions", str(POLICIES / "jurisdictions.csv"))
+    in_force = "SELECT d.version FROM programme JOIN data_sets d ON d.id = data_set_id"
+    assert "on record and not in force" in cli(*file, "--data-version", "v1")
+    assert "still to come" in cli(*file, "--reviewed-at", "2100-01-01", code=1)
+    asked = cli(*file, "--reviewed-at", time.strftime("%Y-%m-%d")).split()
+    with psycopg.connect(database) as owner:
+        assert owner.execute(in_force).fetchall() == []
+        assert "a second officer must" in cli("requests", "approve", *asked, code=1)
+        assert "is approved" in cli("requests", "approve", *asked, "--key", second)
+        assert owner.execute(in_force).fetchall() == [("v1",)]
+    kinds = [entry["type"] for entry in entries(database)]
+    assert kinds[-3:] == ["data_set_imported", "change_requested", "data_set_activated"]
+
+
+def test_whoever_approves_files_reads_them_before_and_that_is_logged(cli, officer, second, database, tmp_path):
+    asked = cli("import", str(_programme(tmp_path))).splitlines()[-1].split()
+    copy, since = tmp_path / "copy", len(entries(database))
+    told = cli("requests", "show", asked[0], "--files", str(copy), "--key", second)
+    assert json.loads(told)["sha256"] == asked[1]
+    assert {path.name: path.read_text() for path in copy.iterdir()} == {
+        f"{kind}.csv": (tmp_path / f"{kind}.csv").read_text() for kind in PROGRAMME
+    }
+    assert {path.stat().st_mode & 0o777 for path in copy.iterdir()} == {0o600}
+    assert [(entry["type"], entry["change_request"]) for entry in entries(database)[since:]] == [
+        ("files_read", asked[0])
+    ]
+    assert "File exists" in cli("requests", "show", asked[0], "--files", str(copy), code=1)
+    cli("requests", "approve", *asked, "--key", second)
+    assert "is approved: nothing further" in cli("requests", "show", asked[0], "--files", str(copy), code=1)
+    other = cli("policy", "activate", str(POLICIES)).split()
+    assert "no files" in cli("requests", "show", other[0], "--files", str(copy), code=1)
+    auditor = cli("keys", "create", "Au Ditor", "--role", "auditor")
+    cli("requests", "approve", *auditor.split("requests approve ")[1].split(), "--key", second)
+    again = cli("import", str(tmp_path / "people.csv"), code=1)
+    assert "is no folder" in again
+    again = cli("import", "people", str(tmp_path / "people.csv")).splitlines()[-1].split()
+    cli("requests", "show", again[0], "--key", auditor.splitlines()[0])
+    told = cli("requests", "show", again[0], "--files", str(tmp_path / "a"), "--key", auditor.splitlines()[0], code=1)
+    assert "may not decide" in told
+    assert not (tmp_path / "a").exists()
 
 
 # --- policy -----------------------------------------------------------------------------------------------------

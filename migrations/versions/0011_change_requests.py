@@ -89,7 +89,8 @@ ACTIONS = "'create', 'change', 'activate', 'lift', 'replace', 'adjudicate', 'era
 # is salted, and tells nothing once the salt is gone.
 ERASING = """
   DELETE FROM change_request_contents WHERE change_request_id IN (
-    SELECT id FROM change_requests WHERE reference = gone OR resource = 'keys' AND members->>'person' = alias);
+    SELECT id FROM change_requests WHERE reference = gone OR resource = 'keys' AND members->>'person' = alias
+    OR action = 'import');  -- Files may name anybody, in any way.
   UPDATE change_requests SET members = members || jsonb_build_object('person', gone, 'name', gone),
     after = after || jsonb_build_object('person', gone, 'name', gone)
   WHERE resource = 'keys' AND members->>'person' = alias;

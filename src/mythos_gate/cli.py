@@ -21,6 +21,7 @@ from mythos_gate import (
     db,
     demo,
     generate,
+    import_commands,
     key_commands,
     log_commands,
     logs,
@@ -29,16 +30,15 @@ from mythos_gate import (
     sequencing,
 )
 from mythos_gate.api import wire
-from mythos_gate.authn import api_keys
 from mythos_gate.db import DbRole
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Invalid, Misconfigured, NotFound
-from mythos_gate.registry import callers, imports, jurisdictions, officers, policies
-from mythos_gate.registry.change import Change, Registry
+from mythos_gate.registry import callers, imports, officers, policies
+from mythos_gate.registry.change import Registry
 from mythos_gate.registry.widening import Wanted
 from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import LOCAL, Key, allowed, progress_bar, told, with_registry
+from mythos_gate.terminal import LOCAL, Key, allowed, told, with_registry
 from mythos_gate.terms import Permission, RequestedAction, Role
 from mythos_gate.workers import Workers
 
@@ -176,76 +176,25 @@ def import_file(
     file: Annotated[Path | None, typer.Argument(exists=True, dir_okay=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would change, and change nothing")] = False,
     relative: Annotated[
-        bool, typer.Option("--relative", help="times may be like now+90d, as in generated files")
+        bool, typer.Option("--relative", help="times may be like now+90d, as in generated files: in the demo's alone")
     ] = False,
     data_version: Annotated[str | None, typer.Option(help="jurisdictions: the data set's version")] = None,
     reviewed_at: Annotated[datetime | None, typer.Option(help="jurisdictions: when it was reviewed, UTC")] = None,
 ) -> None:
-    """Import a CSV file, all or nothing, or each file of a folder in its order. Importing it again updates."""
+    """Request to import a CSV file, or each of a folder in its order, all or nothing. Importing it again updates.
 
-    async def work(registry: Registry) -> None:
-        found = await allowed(registry, key, Permission.IMPORT)
-        if what == "jurisdictions" and file is not None:
-            reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
-            version = data_version or file.stem
-            async with registry.change("imported", found.id, dry=dry_run) as change:
-                summary = await jurisdictions.load_data_set(
-                    change, file.read_bytes(), version=version, reviewed_at=reviewed
-                )
-            _say(summary, dry_run=dry_run)
-            if reviewed is None:
-                told = "the data set is not reviewed, so every request is denied: import it again with --reviewed-at"
-                typer.echo(told, err=True)
-            return
-        await _import(registry, found, _files(what, file), dry_run=dry_run, relative=relative)
-
+    It is in force when a second officer approves it; in the demo's database it is at once.
+    """
+    reviewed = reviewed_at and reviewed_at.replace(tzinfo=UTC)
     with told():
-        with_registry(Settings(), work)
-
-
-def _files(what: str, file: Path | None) -> list[tuple[str, Path]]:
-    """Kinds and files, in the order of reference. `Invalid` if there are none."""
-    if file is not None:
-        return [(what, file)]
-    if not Path(what).is_dir():
-        raise Invalid(f"'{what}' is no folder: give KIND FILE, or a folder with {', '.join(imports.KINDS)}.csv")
-    if not (found := list(generate.kinds(Path(what), imports.KINDS))):
-        raise Invalid(f"{what}: none of the files {', '.join(imports.KINDS)}.csv is there")
-    return found
-
-
-async def _import(
-    registry: Registry, found: api_keys.Caller, files: list[tuple[str, Path]], *, dry_run: bool, relative: bool
-) -> None:
-    """Each file in a transaction of its own; a dry run all of them in one that is undone: they build on each other."""
-    with progress_bar() as bar:
-
-        async def load(change: Change, kind: str, path: Path) -> None:
-            task = bar.add_task(path.name, total=None)
-            summary = await imports.load(
-                change,
-                kind,
-                await asyncio.to_thread(path.read_bytes),
-                now=datetime.now(UTC),
-                relative=relative,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-            bar.remove_task(task)
-            _say(summary, dry_run=dry_run)
-
-        if dry_run:
-            async with registry.change("imported", found.id, dry=True) as change:
-                for kind, path in files:
-                    await load(change, kind, path)
-            return
-        for kind, path in files:
-            async with registry.change("imported", found.id) as change:
-                await load(change, kind, path)
-
-
-def _say(summary: imports.Summary, *, dry_run: bool) -> None:
-    told = f"{summary.created} created, {summary.updated} updated, {summary.unchanged} unchanged"
-    typer.echo(f"{summary.rows} {summary.kind}: {f'would be {told}' if dry_run else told}")
+        if what == "jurisdictions" and file is not None:
+            data_set = import_commands.DataSet(file.read_bytes(), data_version or file.stem, reviewed, dry_run)
+            asked = with_registry(Settings(), lambda registry: import_commands.data_set(registry, key, data_set))
+        else:
+            batch = import_commands.Batch(import_commands.listed(what, file), dry_run, relative)
+            asked = with_registry(Settings(), lambda registry: import_commands.batch(registry, key, batch))
+    if asked is not None:
+        typer.echo(asked)
 
 
 @app.command("generate")
@@ -255,7 +204,10 @@ def generate_programme(
     people: Annotated[int, typer.Option(min=3, max=5_000_000)] = 30_000,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 1,
 ) -> None:
-    """Write an invented programme of realistic proportions; take it in with `import FOLDER --relative`."""
+    """Write an invented programme of realistic proportions.
+
+    Take it into the demo's database with `import FOLDER --relative`.
+    """
     with told():
         rows = generate.write(folder, organizations, people, seed)
     typer.echo(", ".join(f"{count} {kind}" for kind, count in rows.items()))

@@ -1,8 +1,11 @@
 """The command line's change requests: what one officer asks for, and another approves."""
 
 import json
+import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -31,12 +34,17 @@ async def writer(registry: Registry, key: str) -> Writer:
     return Writer(found, lambda permission: permissions.has(found, permission), now, now + patience)
 
 
-async def request(registry: Registry, key: str, wanted: Wanted) -> str:
-    """`ID SHA256`, as `approve` takes them. `NotPermitted`."""
+async def made(registry: Registry, key: str, wanted: Wanted) -> dict[str, Any]:
+    """The request, as everybody may read it. `NotPermitted`."""
     by = await writer(registry, key)
     async with registry.change("change_requested", by.caller.id) as change:
-        made = await change_requests.request(change, wanted, by)
-    return f"{made['id']} {made['sha256']}"
+        return await change_requests.request(change, wanted, by)
+
+
+async def request(registry: Registry, key: str, wanted: Wanted) -> str:
+    """`ID SHA256`, as `approve` takes them. `NotPermitted`."""
+    found = await made(registry, key, wanted)
+    return f"{found['id']} {found['sha256']}"
 
 
 @app.command("list")
@@ -57,16 +65,39 @@ def list_requests(
 
 
 @app.command()
-def show(identifier: Identifier, key: Key) -> None:
-    """All of one: what would change, before and after. What it says of nationality is not among it."""
+def show(
+    identifier: Identifier,
+    key: Key,
+    files: Annotated[Path | None, typer.Option(file_okay=False, help="write the files to import here")] = None,
+) -> None:
+    """All of one: what would change, before and after. What it says of nationality is not among it, but in the files.
+
+    Who may approve an import has its files written out, and the log tells.
+    """
 
     async def work(registry: Registry) -> dict[str, Any]:
         by = await writer(registry, key)
+        if files is not None:
+            async with registry.change("files_read", by.caller.id) as change:
+                found = await change_requests.read_files(change, identifier, by)
+            _write(files, found)
         async with registry.engine.connect() as connection:
             return await change_requests.read(connection, identifier, by)
 
     with told():
         typer.echo(json.dumps(with_registry(Settings(), work), indent=2))
+
+
+def _write(folder: Path, files: list[dict[str, str]]) -> None:
+    """As `import FOLDER` takes them: `people.csv`, `people-2.csv`, for their owner alone; none is overwritten."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    seen: Counter[str] = Counter()
+    for file in files:
+        kind = file["kind"]
+        seen[kind] += 1
+        path = folder / (f"{kind}.csv" if seen[kind] == 1 else f"{kind}-{seen[kind]}.csv")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(file["text"].encode())
 
 
 def _decide(key: str, kind: str, step: Callable[[Any, Writer], Awaitable[dict[str, Any]]]) -> None:

@@ -143,15 +143,16 @@ async def stamp(connection: SqlConnection, n: int | None = None) -> str | None:
     return None if found is None else f"{found.n} {found.stamp}"
 
 
-async def commit(connection: SqlConnection, identifier: UUID, kind: str, parts: Sequence[str]) -> None:
-    """Bump the revision with its one log entry, and commit. `NotRecorded` if the outcome is not a clear success.
+async def commit(connection: SqlConnection, kind: str, entries: Sequence[tuple[UUID, Sequence[str]]]) -> None:
+    """Bump the revision with each log entry, and commit. `NotRecorded` if the outcome is not a clear success.
 
     COMMIT is pipelined behind the bump, so that a process stopped in between cannot hold the revision's lock.
     """
     async with _acknowledged(connection) as driver:
         await driver.execute("SET LOCAL idle_in_transaction_session_timeout = '500ms'")
         async with driver.pipeline():
-            await driver.execute("SELECT bump_revision(%s, %s, %s)", (identifier, kind, list(parts)))
+            for identifier, parts in entries:
+                await driver.execute("SELECT bump_revision(%s, %s, %s)", (identifier, kind, list(parts)))
             await driver.commit()
 
 

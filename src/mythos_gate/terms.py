@@ -173,6 +173,7 @@ class RequestedAction(StrEnum):
     ADJUDICATE = "adjudicate"
     ERASE = "erase"
     PRUNE = "prune"
+    IMPORT = "import"
 
 
 class RequestState(StrEnum):

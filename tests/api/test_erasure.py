@@ -13,6 +13,7 @@ from mythos_gate.errors import Conflict
 from mythos_gate.registry import callers, seats
 from mythos_gate.registry.kind import InvalidFile
 from mythos_gate.terms import RETENTION, Role
+from tests.api import test_files
 from tests.api.test_resources import NEW, Rest, officer, second  # noqa: F401  fixtures
 from tests.audit.test_tampering import auditor  # noqa: F401  a fixture
 from tests.service import Service, question
@@ -112,6 +113,11 @@ async def known(service, officer, second):  # noqa: F811
     ):
         answer = await officer(method, path, members, **{"If-Match": "*"})
         assert answer.status_code in {200, 202}, answer.text
+    await test_files.asked(
+        service,
+        officer,
+        {"people": "organization,external_id,employment,email\nacme,zebulon,employee,z@secret.example\n"},
+    )
     async with service.gate.registry.change("key_created", "test") as change:
         scope = callers.Scope(person="acme/zebulon")
         await callers.create_key(change, "Zebulon Marksson", [Role.AUDITOR], service=False, scope=scope)
@@ -193,6 +199,8 @@ async def test_nothing_in_the_whole_database_names_who_was_erased_and_the_log_is
         "change_request_contents", "change_requests", "person_screenings", "person_screenings_history", "touched",
     }  # fmt: skip
     assert not any(table.startswith("log_entries") for table in places)
+    kept = "SELECT r.action FROM change_requests r JOIN change_request_contents ON id = change_request_id ORDER BY 1"
+    assert service.sql(kept) == [("create",), ("import",), ("replace",)]
     before = lines(service)
     commitments = service.sql("SELECT count(*) FROM nationality_commitments WHERE person_id = %s", known)
     assert commitments != [(0,)]

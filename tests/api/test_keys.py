@@ -85,3 +85,33 @@ async def test_only_compliance_requests_keys(service, role):
     rest = Rest(service, await service.key(role, **scope))
     assert (await rest("POST", "keys", {"name": "x", "roles": ["auditor"]})).status_code == 403
     assert "people" in PROGRAMME
+
+
+async def test_a_caller_has_two_keys_at_a_time_so_that_one_takes_the_others_place(service, officer, second):  # noqa: F811
+    async def works(rest):
+        return (await service.client.get("/v1/programme", headers=rest.headers)).status_code == 200
+
+    async def another():
+        made = await officer("POST", "keys", {"name": "watch", "roles": ["operator"], "service": True})
+        assert made.status_code == 202, made.text
+        return made.json()["id"], Rest(service, {"Authorization": f"Bearer {made.json()['key']}"})
+
+    def revoke(rest):
+        return officer("POST", f"keys/{rest.headers['Authorization'].split('_')[1]}/revoke")
+
+    pending = [await another() for _ in range(3)]
+    keys = [rest for _, rest in pending]
+    assert [(await second.approve(identifier)).status_code for identifier, _ in pending] == [200, 200, 409]
+    assert [await works(each) for each in keys] == [True, True, False]
+    third = await officer("POST", "keys", {"name": "watch", "roles": ["operator"], "service": True})
+    assert (third.status_code, third.json()["detail"]) == (409, "watch has 2 keys that are good: revoke one first")
+    assert (await revoke(keys[0])).status_code == 200
+    assert [await works(each) for each in keys] == [False, True, False]
+    assert (await second.approve(pending[2][0])).status_code == 200
+    assert [await works(each) for each in keys] == [False, True, True]
+    # What is over counts for nothing either.
+    over = f"UPDATE api_keys SET expires_at = now() WHERE id = '{keys[1].headers['Authorization'].split('_')[1]}'"
+    service.sql(f"{over}; UPDATE touched SET n = 0 WHERE n IS NULL")
+    identifier, last = await another()
+    assert (await second.approve(identifier)).status_code == 200
+    assert [await works(each) for each in (*keys, last)] == [False, False, True, True]

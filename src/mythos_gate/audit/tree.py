@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Uuid, bindparam, column, func, literal, select, text
+from sqlalchemy import BigInteger, column, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit import checkpoint, merkle
@@ -14,13 +14,13 @@ from mythos_gate.audit.merkle import HASH, TILE_HEIGHT, TILE_WIDTH, Node, Tile
 from mythos_gate.tables import log_checkpoints, log_head, log_queue
 
 # In one statement: the tiles on a leaf's way up and those on the right edge of a tree, which have all of its proof.
-WAY = text("""
-SELECT leaf.index AS place, tile.level, tile.index, tile.hashes
-FROM log_leaves AS leaf CROSS JOIN generate_series(0, CAST(:top AS integer)) AS risen
+WAY = """
+SELECT leaf.index, tile.level, tile.index, tile.hashes
+FROM log_leaves AS leaf CROSS JOIN generate_series(0, %(top)s::integer) AS risen
 JOIN log_tiles AS tile ON tile.level = risen
-  AND tile.index IN (leaf.index >> 8 * (risen + 1), CAST(:size AS bigint) >> 8 * (risen + 1))
-WHERE leaf.id = :entry AND leaf.index < :size
-""").bindparams(bindparam("entry", type_=Uuid))
+  AND tile.index IN (leaf.index >> 8 * (risen + 1), %(size)s::bigint >> 8 * (risen + 1))
+WHERE leaf.id = %(entry)s AND leaf.index < %(size)s::bigint
+"""
 # As text, whose form is the same for any number of them: SQLAlchemy would write a VALUES anew for each proof.
 TILES = text(
     "SELECT level, index, hashes FROM log_tiles WHERE (level, index) IN"
@@ -88,10 +88,15 @@ async def checkpoints(connection: AsyncConnection, start: int, end: int, most: i
 async def inclusion(connection: AsyncConnection, entry: UUID, size: int) -> tuple[int, list[bytes]] | None:
     """The leaf index of an entry, and its inclusion proof in the tree of this size; None if that does not have it."""
     asked = {"entry": entry, "size": size, "top": (max(size, 1).bit_length() - 1) // TILE_HEIGHT}
-    rows = (await connection.execute(WAY, asked)).all()
+    # By the driver, and as bytes: SQLAlchemy takes as long as all the rest, and has Postgres write them in hexadecimal.
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    async with driver.cursor(binary=True) as cursor:
+        await cursor.execute(WAY, asked)
+        rows = await cursor.fetchall()
     if not rows:
         return None
-    index = rows[0].place
+    index = rows[0][0]
     have = {Tile(level, number): hashes for _, level, number, hashes in rows}
     return index, merkle.proof(merkle.inclusion_nodes(index, size), have)
 

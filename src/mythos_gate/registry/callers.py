@@ -19,6 +19,8 @@ from mythos_gate.tables import api_keys as keys
 from mythos_gate.tables import authorities, callers, models, organizations, people
 from mythos_gate.terms import OF_AN_ORGANIZATION, Role
 
+LIVE_KEYS = 2  # of a caller at a time: the one in use, and the one that takes its place
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
@@ -52,7 +54,7 @@ async def create_key(
 ) -> NewKey:
     """A key for the caller of this name, who is made if new. `Conflict` if it is on record with anything else.
 
-    `made` is a key that was made before, when it was requested.
+    `Conflict` as well for a third key that is good at a time. `made` was made before, when it was requested.
     """
     if not name.strip():
         raise Invalid("a key belongs to a person or a service: give its name")
@@ -61,11 +63,14 @@ async def create_key(
     confined = await _confined(change.connection, scope or Scope(), wanted)
     new = insert(callers).values(id=f"cal_{uuid.uuid4().hex}", name=name, kind=kind, roles=wanted, **confined)
     await change.connection.execute(new.on_conflict_do_nothing(index_elements=["name"]))
-    caller = (await change.connection.execute(select(callers).where(callers.c.name == name))).one()
+    # Locked, or two keys made at once would not see each other.
+    caller = (await change.connection.execute(select(callers).where(callers.c.name == name).with_for_update())).one()
     if caller.kind != kind or sorted(caller.roles) != wanted:
         raise Conflict(f"{name} is a {caller.kind} with the roles {', '.join(caller.roles)}")
     if any(getattr(caller, column) != value for column, value in confined.items()):
         raise Conflict(f"{name} is confined to something else: give the new key a caller of its own")
+    if len(await live_keys_of(change.connection, name)) >= LIVE_KEYS:
+        raise Conflict(f"{name} has {LIVE_KEYS} keys that are good: revoke one first")
     text, presented = made or api_keys.create()
     await change.connection.execute(
         insert(keys).values(id=presented.id, caller_id=caller.id, hash=presented.hash, expires_at=expires_at)
@@ -192,9 +197,9 @@ async def revoke_key(change: Change, identifier: str) -> None:
 
 
 async def live_keys_of(connection: AsyncConnection, name: str) -> list[str]:
-    found = await connection.execute(
-        select(keys.c.id).join(callers).where(callers.c.name == name, keys.c.revoked_at.is_(None))
-    )
+    """Those that are neither revoked nor over."""
+    good = keys.c.revoked_at.is_(None) & (keys.c.expires_at.is_(None) | (keys.c.expires_at > func.clock_timestamp()))
+    found = await connection.execute(select(keys.c.id).join(callers).where(callers.c.name == name, good))
     return list(found.scalars())
 
 

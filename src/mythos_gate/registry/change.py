@@ -1,4 +1,4 @@
-"""One unit of work of the administration: its writes, its one log entry, its commit."""
+"""One unit of work of the administration: its writes, its log entry, its commit."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -18,12 +18,26 @@ from mythos_gate.errors import NotRecorded
 
 @dataclass(slots=True)
 class Change:
-    """Writes go through `connection`; what happened goes into `details`, which become the entry's members."""
+    """Writes go through `connection`; what happened goes into `details`, which become the entry's members.
+
+    There is an entry for each of `parts`, where there are any, and `details` are in all of them.
+    """
 
     connection: AsyncConnection
     type: str
     actor: str
     details: dict[str, Any] = field(default_factory=dict)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+
+    def part(self) -> None:
+        """What was told so far is an entry of its own."""
+        self.parts.append(dict(self.details))
+        self.details.clear()
+
+    def forget(self) -> None:
+        """What was told so far was undone."""
+        self.details.clear()
+        self.parts.clear()
 
 
 @contextmanager
@@ -67,7 +81,11 @@ class Registry:
                     await self.commit(change)
 
     async def commit(self, change: Change) -> None:
-        """The end of the change: its entry, and COMMIT. `NotRecorded`."""
+        """The end of the change: its entries, and COMMIT. `NotRecorded`."""
+        entries = [self._entry(change, change.details | part) for part in change.parts or [{}]]
+        await revision.commit(change.connection, change.type, entries)
+
+    def _entry(self, change: Change, details: dict[str, Any]) -> tuple[UUID, tuple[str, ...]]:
         identifier = uuid7(datetime.now(UTC), secrets.token_bytes(10))
         members = {
             "v": VERSION,
@@ -77,6 +95,6 @@ class Registry:
             "writer": "registry",
             "salt": secrets.token_hex(16),
             "actor": change.actor,
-            **change.details,
+            **details,
         }
-        await revision.commit(change.connection, UUID(identifier), change.type, template(members, REGISTRY_PLACE))
+        return UUID(identifier), tuple(template(members, REGISTRY_PLACE))

@@ -59,8 +59,9 @@ async def request(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
     row |= {"salt": None if apart else salt, "sha256": _digest(row, apart or {"salt": salt})}
     await change.connection.execute(insert(requests).values(row))
     if apart:
+        await change.connection.execute(delete(contents).where(contents.c.change_request_id.in_(_over(writer.now))))
         await change.connection.execute(insert(contents).values(change_request_id=row["id"], members=apart))
-    change.details.clear()
+    change.forget()
     about = {} if wanted.reference is None else {wanted.subject.noun: wanted.reference}
     members = sorted({**(wanted.members or {}), **(wanted.apart or {})})
     asked = {"change_request": row["id"], "requested": wanted.type, "members": members, "sha256": row["sha256"]}
@@ -90,7 +91,8 @@ def _apart(wanted: Wanted, effect: Effect, salt: str) -> dict[str, Any] | None:
     if wanted.apart is None:
         return None
     differing = {"before": dict(effect.before), "after": dict(effect.after)} if wanted.subject.is_private else {}
-    return {"members": dict(wanted.apart), "salt": salt, **differing}
+    standing = {"standing": effect.standing} if effect.standing else {}
+    return {"members": dict(wanted.apart), "salt": salt, **differing, **standing}
 
 
 def _digest(row: Mapping[str, Any], apart: Mapping[str, Any]) -> str:
@@ -128,6 +130,10 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
     seen = apart if wanted.subject.is_private else row
     if (_plain(effect.before), _plain(effect.after)) != (seen["before"], seen["after"]):
         raise Outdated("what it would change was changed since: request it anew")
+    if effect.standing != apart.get("standing"):
+        raise Outdated("what it speaks of was changed since: request it anew")
+    if writer.caller.person_id in effect.people:
+        raise NotPermitted("nobody approves what is about themselves", code="SELF_APPROVAL_FORBIDDEN")
     await _decide(change, identifier, RequestState.APPROVED, decision.reason, writer)
     change.details |= {"requested_by": row["requested_by"], "request_sha256": row["sha256"]}
     return await read(change.connection, identifier, writer)
@@ -219,6 +225,20 @@ async def read(connection: AsyncConnection, identifier: str, writer: Writer) -> 
     return _shown(row)
 
 
+async def read_files(change: Change, identifier: str, writer: Writer) -> list[dict[str, str]]:
+    """Kind and text of each file that waits to be imported, for whoever may decide about it; the log tells.
+
+    `NotFound` if there are none, `NotPermitted`, `Conflict` if it is decided or has expired.
+    """
+    row = await _open(change, identifier, writer)
+    apart = await _kept(change.connection, identifier)
+    if row["action"] != RequestedAction.IMPORT or apart is None:
+        raise NotFound("no files wait with this change request")
+    change.details |= {"change_request": identifier}
+    files: list[dict[str, str]] = apart["members"]["files"]
+    return files
+
+
 async def page(
     connection: AsyncConnection, state: RequestState | None, after: str | None, limit: int, writer: Writer
 ) -> Sequence[dict[str, Any]]:
@@ -236,8 +256,16 @@ def _query(writer: Writer) -> Any:
 
 def _state(now: datetime) -> ColumnElement[str]:
     """Nothing is written when a request expires: it can wait for nobody who would."""
-    over = (requests.c.state == RequestState.REQUESTED) & (requests.c.expires_at <= now)
-    return case((over, literal(RequestState.EXPIRED.value)), else_=requests.c.state)
+    return case((_is_over(now), literal(RequestState.EXPIRED.value)), else_=requests.c.state)
+
+
+def _is_over(now: datetime) -> ColumnElement[bool]:
+    return (requests.c.state == RequestState.REQUESTED) & (requests.c.expires_at <= now)
+
+
+def _over(now: datetime) -> Any:
+    """Those that nobody decided in time: what they hold apart is of no more use."""
+    return select(requests.c.id).where(_is_over(now))
 
 
 def _visible(writer: Writer) -> ColumnElement[bool]:

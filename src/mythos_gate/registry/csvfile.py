@@ -15,7 +15,7 @@ csv.field_size_limit(2**26)
 
 def read(data: bytes, kind: Kind, clock: Clock, problems: Problems) -> list[Row]:
     """The rows of a file. What is wrong goes into `problems`; rows with a bad cell are not `sound`."""
-    text = _decode(data, problems)
+    text = decode(data, problems)
     records = _records(text, _delimiter(text, kind), problems)
     names = _header(records, kind, problems)
     rows: list[Row] = []
@@ -38,7 +38,8 @@ def _cut(cells: list[str], length: int) -> list[str]:
     return cells if any(cell.strip() for cell in cells[length:]) else cells[:length]
 
 
-def _decode(data: bytes, problems: Problems) -> str:
+def decode(data: bytes, problems: Problems) -> str:
+    """The text of a file. `InvalidFile` if it is none."""
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     encoding, name = ("utf-16", "UTF-16") if utf16 else ("utf-8-sig", "UTF-8")
     try:

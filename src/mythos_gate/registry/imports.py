@@ -71,13 +71,20 @@ async def load(
 
     With `relative`, times may be given as `now+90d`. The caller commits.
     """
+    return (await loaded(change, kind, data, Clock(now, relative), progress))[0]
+
+
+async def loaded(
+    change: Change, kind: str, data: bytes, clock: Clock, progress: Progress = _unseen
+) -> "tuple[Summary, Outcome]":
+    """As `load`, with what it rests on and has written."""
     if kind not in KINDS:
         raise Invalid(f"'{kind}' is no kind of file: use one of {', '.join(KINDS)}")
     problems = Problems(KINDS[kind])
-    rows = await aside(csvfile.read, data, KINDS[kind], Clock(now, relative), problems)
+    rows = await aside(csvfile.read, data, KINDS[kind], clock, problems)
     await lock(change.connection)
     outcome = await take(change, KINDS[kind], rows, problems, progress)
-    return report(change, outcome.summary(kind, len(rows)))
+    return report(change, outcome.summary(kind, len(rows))), outcome
 
 
 async def take(
@@ -94,10 +101,9 @@ async def _take(change: Change, kind: Kind, rows: list[Row], problems: Problems,
     connection = change.connection
     if kind.before:
         await kind.before(connection, rows, problems)
-    await _resolve(connection, kind, rows, problems)
+    outcome = Outcome(await _resolve(connection, kind, rows, problems))
     sound = [row for row in rows if row.sound]
-    outcome = Outcome()
-    plans = [await _plan(connection, kind, part, sound, outcome) for part in kind.parts]
+    plans = outcome.plans = [await _plan(connection, kind, part, sound, outcome) for part in kind.parts]
     await aside(_check, kind, sound, plans, problems)
     problems.end()
     done, total = 0, sum(plan.size for plan in plans)
@@ -164,13 +170,15 @@ ONE = {
 }
 
 
-async def _resolve(connection: AsyncConnection, kind: Kind, rows: list[Row], problems: Problems) -> None:
+async def _resolve(connection: AsyncConnection, kind: Kind, rows: list[Row], problems: Problems) -> "Names":
     """Replace every name of another record by its id."""
     references, wanted = await aside(_all_references, kind, rows)
     known = {table: await _lookup(connection, table, names) for table, names in wanted.items()}
     await aside(_replace, references, known, problems)
+    return known
 
 
+Names: TypeAlias = Mapping[str, Mapping[str, str]]  # ids by table and name
 Named: TypeAlias = tuple[Row, str, str, list[str]]  # a column of a row, the table that it names records of, the names
 
 
@@ -183,7 +191,7 @@ def _all_references(kind: Kind, rows: list[Row]) -> tuple[list[Named], dict[str,
     return references, wanted
 
 
-def _replace(references: list[Named], known: Mapping[str, Mapping[str, str]], problems: Problems) -> None:
+def _replace(references: list[Named], known: Names, problems: Problems) -> None:
     for row, column, table, names in references:
         ids = [known[table].get(name) for name in names]
         for name, found in zip(names, ids, strict=True):
@@ -230,8 +238,10 @@ Groups: TypeAlias = dict[tuple[Any, ...], list[Record]]
 
 @dataclass(slots=True)
 class Outcome:
-    """What becomes of the records that a file is about."""
+    """What becomes of the records that a file is about, and the names that it found them by."""
 
+    names: Names = field(default_factory=dict)
+    plans: "list[Plan]" = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     changed: dict[str, str] = field(default_factory=dict)
 
@@ -261,6 +271,7 @@ class Plan:
     # By what differs: of a record nothing else is written, because somebody may change that in the meantime.
     updates: dict[frozenset[str], list[Record]] = field(default_factory=lambda: defaultdict(list))
     deletes: list[Record] = field(default_factory=list)
+    found: list[Record] = field(default_factory=list)  # what the file speaks of, as it was
     before: dict[int, Record] = field(default_factory=dict)
     after: dict[int, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
@@ -298,6 +309,7 @@ class Plan:
         differing = frozenset(column for column in new if new[column] != old[column])
         if differing:
             self.updates[differing].append(new)
+        self.found.append(old)
         self.before[row.line] = old
         self.after[row.line].append(new)
         return new, bool(differing)

@@ -88,13 +88,7 @@ async def in_force(connection: AsyncConnection) -> str | None:
 
 async def _stored(change: Change, data: bytes, version: str) -> tuple[str, Outcome, int]:
     """The id of the content, which is on record then, and how many rows it has."""
-    problems = Problems(JURISDICTIONS)
-    rows = await imports.aside(csvfile.read, data, JURISDICTIONS, Clock(datetime.now(UTC)), problems)
-    _check(rows, problems)
-    problems.end()
-    records = [
-        {column: row.cells.get(column, JURISDICTIONS.columns[column].default) for column in STORED} for row in rows
-    ]
+    records = await imports.aside(_records, data)
     identifier = content_id(records)
     await imports.lock(change.connection)
     outcome, connection = Outcome(), change.connection
@@ -104,7 +98,20 @@ async def _stored(change: Change, data: bytes, version: str) -> tuple[str, Outco
         async for _ in imports.insert(connection, tables.jurisdictions, listed):
             pass
         outcome.note(identifier, "created")
-    return identifier, outcome, len(rows)
+    return identifier, outcome, len(records)
+
+
+def _records(data: bytes) -> list[Record]:
+    problems = Problems(JURISDICTIONS)
+    rows = csvfile.read(data, JURISDICTIONS, Clock(datetime.now(UTC)), problems)
+    _check(rows, problems)
+    problems.end()
+    return [{column: row.cells.get(column, JURISDICTIONS.columns[column].default) for column in STORED} for row in rows]
+
+
+def identify(data: bytes) -> str:
+    """The id that a file's data set has on record. `InvalidFile`."""
+    return content_id(_records(data))
 
 
 async def _put_in_force(change: Change, identifier: str, review: Record, outcome: Outcome) -> None:

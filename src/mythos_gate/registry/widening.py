@@ -12,6 +12,7 @@ from mythos_gate.registry import (
     assessments,
     callers,
     erasure,
+    files,
     holds,
     jurisdictions,
     organizations,
@@ -57,6 +58,7 @@ SUBJECTS = {
     "screenings": Subject("screening", Permission.SCREEN),
     "keys": Subject("key", Permission.RUN_PROGRAMME),
     "policies": Subject("policy", Permission.ACTIVATE_POLICY),
+    "files": Subject("file", Permission.IMPORT),
 }
 DONE = {
     RequestedAction.CREATE: "created",
@@ -67,6 +69,7 @@ DONE = {
     RequestedAction.ADJUDICATE: "adjudicated",
     RequestedAction.ERASE: "erased",
     RequestedAction.PRUNE: "pruned",
+    RequestedAction.IMPORT: "imported",
 }
 
 
@@ -91,15 +94,21 @@ class Wanted:
     @property
     def type(self) -> str:
         """Of the log entry that tells that it was done."""
-        return f"{self.subject.noun}_{DONE[self.action]}"
+        done = DONE[self.action]
+        return done if self.action == RequestedAction.IMPORT else f"{self.subject.noun}_{done}"
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The members that differ, as they are before and after it."""
+    """The members that differ, as they are before and after it.
+
+    `standing`: SHA-256 of what it rests on, where these do not show it. `people`: whom it turned out to be about.
+    """
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
+    standing: str | None = None
+    people: frozenset[str] = frozenset()
 
 
 async def bound(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Wanted:
@@ -202,12 +211,16 @@ LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS}
 
 async def do(change: Change, wanted: Wanted, writer: Writer) -> Effect:
     """What it changed. Whatever can be wrong with it is told by the module of its noun."""
+    if wanted.action == RequestedAction.IMPORT:
+        counts, standing = await files.take(change, wanted.apart or {}, writer.now)
+        return Effect({}, counts, standing.sha256, frozenset(standing.people))
     before = {} if wanted.action == RequestedAction.CREATE else await _shown(change.connection, wanted, writer)
     await _do(change, wanted, writer)
     made = change.details.get(wanted.subject.noun) if wanted.action == RequestedAction.CREATE else wanted.reference
     after = await _shown(change.connection, replace(wanted, reference=made), writer)
     differing = {name for name in before | after if before.get(name) != after.get(name)}
-    return Effect(*({name: each[name] for name in sorted(differing & each.keys())} for each in (before, after)))
+    differs = [{name: each[name] for name in sorted(differing & each.keys())} for each in (before, after)]
+    return Effect(differs[0], differs[1])
 
 
 async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> dict[str, Any]:
