@@ -49,6 +49,29 @@ def test_every_setting_has_a_line_in_the_operations_page():
     assert sorted(name for name in names if f"`{name}`" not in page) == []
 
 
+CONTROLS = {f"AU-{number}" for number in range(2, 13)} | {
+    "AC-2", "AC-3", "AC-5", "AC-6", "IA-2", "IA-5", "SC-8", "SC-28",
+}  # fmt: skip
+
+
+def test_every_control_of_the_operations_page_names_tests_that_there_are():
+    page = (root() / "docs" / "operations.md").read_text().partition("\n## Controls\n")[2].partition("\n## ")[0]
+    table = [row for row in page.splitlines() if re.match(r"\| [A-Z]", row)]
+    rows = {row.split()[1]: re.findall(r"`(tests/\S+)::(\w+)`", row) for row in table}
+    assert rows.keys() == CONTROLS
+    assert [control for control, named in rows.items() if not named] == []
+    named = {each for row in rows.values() for each in row}
+    assert len(named) == page.count("::")
+    functions = {
+        (path, node.name)
+        for path in {path for path, _ in named}
+        if (root() / path).is_file()
+        for node in ast.parse((root() / path).read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert named - functions == set()
+
+
 def test_every_table_that_decisions_rest_on_is_kept_and_touches_keys():
     migration = _migration()
     assert {table.name for table in tables.KEPT} == set(migration.KEPT)

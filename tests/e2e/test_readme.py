@@ -22,7 +22,11 @@ def test_the_commands_of_the_readme_lead_to_an_allowed_request(state):  # noqa: 
     assert len(blocks) == 6
     page = (root() / "docs" / "operations.md").read_text()
     provided = re.findall(r"^```bash\n(.*?)^```$", page.partition("\n## SCIM\n")[2], re.MULTILINE | re.DOTALL)
-    blocks.insert(-1, provided[0])
+    assert len(provided) == 2
+    # By a list and by SCIM: from the empty organization to the answer.
+    for walk in ("".join(blocks[-3:]), provided[1].partition("\n\n")[2]):
+        assert 3 < len(re.findall(r"^(?:call|scim|for|mythos-gate) ", walk, re.MULTILINE)) < 10
+    blocks[-1:-1] = provided
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -37,9 +41,9 @@ def test_the_commands_of_the_readme_lead_to_an_allowed_request(state):  # noqa: 
     )  # fmt: skip
     assert told.returncode == 0, told.stdout + told.stderr
     assert '"status":"in_compliance_review"' in told.stdout
-    assert '"status":"eligible"' in told.stdout
     assert '"totalResults":0' in told.stdout
     assert '"active":false' in told.stdout
     assert '"external_id":"k-8","name":"Ada Example"' in told.stdout
     assert '"status":"suspended"' in told.stdout
     assert "ALLOW  kestrel-rail/k-7" in told.stdout
+    assert "ALLOW  heron-water/h-1" in told.stdout
