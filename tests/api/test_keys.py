@@ -70,7 +70,8 @@ async def test_whose_key_it_is_does_not_approve_it(service, officer, second):  #
     ("given", "status"),
     [({"roles": []}, 400), ({"roles": ["root"]}, 400), ({"name": " "}, 400), ({"person": "other/nobody"}, 400),
      ({"roles": ["org_admin"]}, 400), ({"roles": ["officer"]}, 400), ({"expires": "2020-01-01T00:00:00Z"}, 400),
-     ({"name": "test gateway"}, 409), ({"hash": "00"}, 400), ({"organization": "acme"}, 400)],
+     ({"name": "test gateway"}, 409), ({"hash": "00"}, 400), ({"organization": "acme"}, 400),
+     ({"roles": ["scim"], "organization": ""}, 400), ({"roles": ["officer"], "authority": ""}, 400), ({"person": ""}, 400)],
     ids=str,
 )  # fmt: skip
 async def test_what_cannot_be_a_key_is_told_at_once(service, officer, given, status):  # noqa: F811

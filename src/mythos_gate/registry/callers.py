@@ -142,19 +142,20 @@ def _sorted(codes: frozenset[str] | None) -> list[str] | None:
 
 async def _confined(connection: AsyncConnection, scope: Scope, roles: Sequence[str]) -> dict[str, Any]:
     """The scope as the caller's columns. `Invalid` if it does not fit the roles or names what is not on record."""
-    own = bool(OF_AN_ORGANIZATION & set(roles))
-    if own != (scope.organization is not None) or (own and len(roles) > 1):
+    is_own = bool(OF_AN_ORGANIZATION & set(roles))
+    if is_own != (scope.organization is not None) or (is_own and len(roles) > 1):
         raise Invalid("an org_admin or scim has one organization and no other role, and nobody else has one")
     if Role.GATEWAY not in roles and (scope.models or scope.organizations):
         raise Invalid("only a gateway is confined to models and organizations")
     if (Role.OFFICER in roles) != (scope.authority is not None) or (Role.OFFICER in roles and len(roles) > 1):
         raise Invalid("an officer has one authority and no other role, and nobody else has one")
+    own, office, person = scope.organization, scope.authority, scope.person
     return {
-        "organization_id": scope.organization and await _id(connection, organizations.c.slug, scope.organization),
+        "organization_id": None if own is None else await _id(connection, organizations.c.slug, own),
         "models": scope.models and await _ids(connection, models.c.id, scope.models),
         "organizations": scope.organizations and await _ids(connection, organizations.c.slug, scope.organizations),
-        "authority_id": scope.authority and await _id(connection, authorities.c.slug, scope.authority),
-        "person_id": scope.person and await _person(connection, scope.person),
+        "authority_id": None if office is None else await _id(connection, authorities.c.slug, office),
+        "person_id": None if person is None else await _person(connection, person),
     }
 
 

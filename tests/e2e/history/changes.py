@@ -30,7 +30,7 @@ from tests.e2e.history.world import (
     rows,
 )  # fmt: skip
 
-SOON = timedelta(seconds=1.5)  # until what is to expire does
+SOON = timedelta(seconds=2.5)  # until what is to expire does
 
 
 @dataclass(frozen=True, slots=True)

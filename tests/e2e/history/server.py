@@ -28,7 +28,7 @@ from tests.e2e.history.broken import BROKEN
 from tests.service import DIGEST_KEY
 
 DELAYED = 0.1  # of the requests
-AHEAD = timedelta(seconds=2)
+AHEAD = timedelta(seconds=3)  # more than what expires takes to (`changes.SOON`)
 
 
 class Spot:
