@@ -338,6 +338,9 @@ def test_whoever_approves_files_reads_them_before_and_that_is_logged(cli, office
     told = cli("requests", "show", again[0], "--files", str(tmp_path / "a"), "--key", auditor.splitlines()[0], code=1)
     assert "may not decide" in told
     assert not (tmp_path / "a").exists()
+    with psycopg.connect(database, autocommit=True) as owner:  # as an erasure does
+        owner.execute("DELETE FROM change_request_contents")
+    assert "no files" in cli("requests", "show", again[0], "--files", str(copy), "--key", second, code=1)
 
 
 # --- policy -----------------------------------------------------------------------------------------------------

@@ -232,7 +232,7 @@ async def read_files(change: Change, identifier: str, writer: Writer) -> list[di
     """
     row = await _open(change, identifier, writer)
     apart = await _kept(change.connection, identifier)
-    if row["action"] != RequestedAction.IMPORT or apart is None:
+    if row["action"] != RequestedAction.IMPORT or not apart:
         raise NotFound("no files wait with this change request")
     change.details |= {"change_request": identifier}
     files: list[dict[str, str]] = apart["members"]["files"]
