@@ -6,15 +6,13 @@ from datetime import datetime
 
 from mythos_gate import request_commands
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.authn import api_keys
 from mythos_gate.errors import NotPermitted
-from mythos_gate.registry import callers, officers
+from mythos_gate.registry import callers, officers, widening
 from mythos_gate.registry.callers import Scope
 from mythos_gate.registry.change import Registry
 from mythos_gate.registry.delegation import Writer
-from mythos_gate.registry.widening import Wanted
 from mythos_gate.terminal import LOCAL
-from mythos_gate.terms import Permission, RequestedAction, Role
+from mythos_gate.terms import Permission, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,6 @@ async def create(registry: Registry, key: str | None, wanted: NewKey) -> tuple[s
     by = await request_commands.writer(registry, key)
     if alone and _is_second(by, wanted):
         return await _made(registry, by.caller.id, wanted), None
-    text, presented = api_keys.create()
     members = {
         "name": wanted.name,
         "roles": sorted(wanted.roles),
@@ -47,8 +44,7 @@ async def create(registry: Registry, key: str | None, wanted: NewKey) -> tuple[s
         "expires": wanted.expires and timestamp(wanted.expires),
         **asdict(wanted.scope),
     }
-    apart = {"key": presented.id, "hash": presented.hash.hex()}
-    asked = Wanted(RequestedAction.CREATE, "keys", members=members, apart=apart)
+    text, asked = widening.new_key(members)
     return text, await request_commands.request(registry, key, asked)
 
 

@@ -10,15 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from mythos_gate.authn import api_keys, caller
-from mythos_gate.authn.permissions import Permissions
 from mythos_gate.registry import change_requests
 from mythos_gate.registry.change import Registry
 from mythos_gate.registry.change_requests import Decision
 from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.widening import Wanted
-from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import Key, told, with_registry
+from mythos_gate.settings import Settings
+from mythos_gate.terminal import Key, authenticated, told, with_registry
 from mythos_gate.terms import RequestState
 
 app = typer.Typer(no_args_is_help=True, help="Change requests: a second officer approves what widens access.")
@@ -27,9 +25,7 @@ Identifier = Annotated[str, typer.Argument(metavar="ID", help="as `requests list
 
 async def writer(registry: Registry, key: str) -> Writer:
     """Whose key it is. `NotAuthenticated`."""
-    async with registry.engine.connect() as connection:
-        found = await caller.authenticate(connection, api_keys.parse(key))
-    permissions = Permissions(root() / "policies" / "admin.csv")
+    found, permissions = await authenticated(registry, key)
     now, patience = datetime.now(UTC), timedelta(days=Settings().change_request_days)
     return Writer(found, lambda permission: permissions.has(found, permission), now, now + patience)
 

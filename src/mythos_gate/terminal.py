@@ -51,9 +51,15 @@ def with_registry(settings: Settings, work: Callable[[Registry], Awaitable[T]]) 
     return asyncio.run(run())
 
 
-async def allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
-    """Whose key it is, if they may. `NotAuthenticated`, `NotPermitted`."""
+async def authenticated(registry: Registry, key: str) -> tuple[api_keys.Caller, Permissions]:
+    """Whose key it is, and what says what they may. `NotAuthenticated`."""
     async with registry.engine.connect() as connection:
         found = await caller.authenticate(connection, api_keys.parse(key))
-    Permissions(root() / "policies" / "admin.csv").require(found, permission)
+    return found, Permissions(root() / "policies" / "admin.csv")
+
+
+async def allowed(registry: Registry, key: str, permission: Permission) -> api_keys.Caller:
+    """Whose key it is, if they may. `NotAuthenticated`, `NotPermitted`."""
+    found, permissions = await authenticated(registry, key)
+    permissions.require(found, permission)
     return found

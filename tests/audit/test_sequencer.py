@@ -21,6 +21,7 @@ from mythos_gate.audit.sequencer import Overtaken, Sequencer, Tampered
 from mythos_gate.audit.signer import Signer
 from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
+from tests.service import ENTRY
 
 pytestmark = pytest.mark.anyio
 ORIGIN = "test.example/log"
@@ -41,12 +42,11 @@ class Log:
 
     def add(self, count, writer="pdp-0123456789abcdef", connection=None):
         rows = [self._row(writer) for _ in range(count)]
-        statement = "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)"
         if connection is not None:
-            connection.cursor().executemany(statement, rows)
+            connection.cursor().executemany(ENTRY, rows)
             return
         with psycopg.connect(self.database) as owner:
-            owner.cursor().executemany(statement, rows)
+            owner.cursor().executemany(ENTRY, rows)
 
     def _row(self, writer):
         n, prev = self.writers.get(writer, (0, None))
@@ -62,10 +62,7 @@ class Log:
         with psycopg.connect(self.database, autocommit=True) as login:
             if role is not None:
                 login.execute(f"SET ROLE {role}")
-            row = (identifier, at, kind, writer, n, leaf_hash(body), body)
-            login.execute(
-                "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)", row
-            )
+            login.execute(ENTRY, (identifier, at, kind, writer, n, leaf_hash(body), body))
 
     def placed(self):
         """(index, body) of every leaf, by index."""

@@ -21,7 +21,7 @@ from mythos_gate.audit.report import Held, Trust
 from mythos_gate.audit.verify import verify
 from mythos_gate.terms import Role
 from tests.audit.test_sequencer import unguarded
-from tests.service import Service, question
+from tests.service import ENTRY, Service, question
 
 pytestmark = pytest.mark.anyio
 WITNESS = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
@@ -82,7 +82,7 @@ class Administrator:
         body = entry.canonical(members)
         self.shift(place, 1)
         self.do(
-            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            ENTRY,
             members["id"], members["at"], members["type"], members["writer"], members["n"] + 10_000,
             leaf_hash(body), body,
         )  # fmt: skip

@@ -26,6 +26,7 @@ from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
 from tests.audit import bundles
 from tests.audit.test_sequencer import ORIGIN, Log, sequencing, signed, unguarded
+from tests.service import ENTRY
 from tests.witness import SIZE, TEXT, Witness, serving
 
 pytestmark = pytest.mark.anyio
@@ -467,7 +468,7 @@ def _insert(log, bodies):
     for body in bodies:
         members = json.loads(body)
         log.sql(
-            "INSERT INTO log_entries (id, at, type, writer, n, leaf, body) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            ENTRY,
             *(members[name] for name in ("id", "at", "type", "writer", "n")), leaf_hash(body), body,
         )  # fmt: skip
 

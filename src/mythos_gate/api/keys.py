@@ -14,11 +14,9 @@ from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import requested
 from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.authn import api_keys
 from mythos_gate.errors import Invalid
-from mythos_gate.registry import callers
-from mythos_gate.registry.widening import Wanted
-from mythos_gate.terms import RequestedAction, Role
+from mythos_gate.registry import callers, widening
+from mythos_gate.terms import Role
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=Once)
 Names = Annotated[list[Text], Field(min_length=1, max_length=1000)]
@@ -61,10 +59,8 @@ async def request_key(
     if given.expires is not None and given.expires <= gate.now:
         raise Invalid("expires: is over: give a time to come")
     members = given.model_dump(mode="json") | {"expires": given.expires and timestamp(given.expires)}
-    text, presented = api_keys.create()
-    apart = {"key": presented.id, "hash": presented.hash.hex()}
-    made = await requested(gate, caller, Wanted(RequestedAction.CREATE, "keys", members=members, apart=apart), response)
-    return {**made, "key": text}
+    text, wanted = widening.new_key(members)
+    return {**await requested(gate, caller, wanted, response), "key": text}
 
 
 @router.post("/{key}/revoke")

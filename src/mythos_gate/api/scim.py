@@ -12,12 +12,12 @@ from fastapi.routing import APIRoute
 from mythos_gate.api import body
 from mythos_gate.api.deps import Gate, MayProvision, TheGate
 from mythos_gate.api.idempotency import Once
+from mythos_gate.api.problems import SCIM_TYPE
 from mythos_gate.api.text import is_text
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Invalid
 
 PREFIX = "/scim/v2"
-MEDIA_TYPE = "application/scim+json"
 router = APIRouter(prefix=PREFIX, tags=["scim"])
 
 
@@ -60,7 +60,7 @@ def _parameter(name: str, kind: str = "string") -> dict[str, Any]:
 SHOWN = [_parameter(name) for name in ("attributes", "excludedAttributes")]
 FOUND = [_parameter("filter"), *(_parameter(name, "integer") for name in ("startIndex", "count")), *SHOWN]
 ONE = {"name": "identifier", "in": "path", "required": True, "schema": {"type": "string"}}
-OBJECT = {MEDIA_TYPE: {"schema": {"type": "object", "required": ["schemas"]}}}
+OBJECT = {SCIM_TYPE: {"schema": {"type": "object", "required": ["schemas"]}}}
 
 
 def _add(method: str, path: str, parameters: Sequence[Mapping[str, Any]] = (), status: int = 200) -> None:

@@ -85,6 +85,13 @@ class Seen(NamedTuple):
     at: int
 
 
+class Leap(NamedTuple):
+    """An entry at `place` came long after all before it, which were of `before`, in microseconds since 1970."""
+
+    place: int
+    before: int
+
+
 class Row(NamedTuple):
     """Of an entry: its leaf's place and hash, the leaf before it of its writer, and what it says of itself."""
 
@@ -149,7 +156,7 @@ class Account:
         self._named: dict[bytes, tuple[int, bytes] | None] = {}  # by the ids that claims name, place and leaf
         self._torn: set[str] = set()  # writers of which not all that is here is at hand
         self._latest = -EVER
-        self._leapt: Seen | None = None  # an entry that came long after all before it, and what was latest until then
+        self._leapt: Leap | None = None  # the last entry, if that is one
         self._earliest = EVER, 0  # and at which leaf
         self._seen = sorted(seen)
         self._after, self._before = -EVER, EVER  # what the witnesses allow
@@ -250,14 +257,14 @@ class Account:
     def _order(self, place: int, at: int) -> None:
         """Times may fall by the tolerance. One that leapt ahead counts only when another entry follows it there."""
         if at < self._latest - self._tolerance:
-            if self._leapt is None or at < self._leapt.at - self._tolerance:
+            if self._leapt is None or at < self._leapt.before - self._tolerance:
                 self.find("time", place, f"says {told(at)}, after entries of {told(self._latest)}: it is back-dated")
                 return
             what = f"one of them has a wrong time: the first says {told(self._latest)}, the last {told(at)}"
-            self.find("time", self._leapt.size, what, place + 1)
-            self._latest, self._leapt = max(at, self._leapt.at), None
+            self.find("time", self._leapt.place, what, place + 1)
+            self._latest, self._leapt = max(at, self._leapt.before), None
             return
-        self._leapt = Seen(place, self._latest) if at > self._latest + self._tolerance else None
+        self._leapt = Leap(place, self._latest) if at > self._latest + self._tolerance else None
         self._latest = max(at, self._latest)
 
     def _ask_witnesses(self, place: int) -> None:

@@ -56,11 +56,18 @@ def opened(given: bytes, keys: VerifierKey | Iterable[VerifierKey], origin: str)
 
     Several keys are those of one log, in a time when it changes them.
     """
-    known = _of_kind(keys, Kind.ED25519)
-    found = Checkpoint.parse(note.open(given, known).text)
+    return signed_by(given, keys, origin)[0]
+
+
+def signed_by(
+    given: bytes, keys: VerifierKey | Iterable[VerifierKey], origin: str
+) -> tuple[Checkpoint, list[VerifierKey]]:
+    """The same, with all of these keys that did."""
+    read = note.open(given, _of_kind(keys, Kind.ED25519))
+    found = Checkpoint.parse(read.text)
     if found.origin != origin:
         raise BadNote("the checkpoint is of another log")
-    return found
+    return found, [key for key, _ in read.verified]
 
 
 def cosign(given: bytes, name: str, private: Ed25519PrivateKey, at: int) -> str:

@@ -18,7 +18,7 @@ from mythos_gate.audit.chains import TOLD, Account, Claim, Finding, Seen, told
 from mythos_gate.audit.checkpoint import Checkpoint
 from mythos_gate.audit.entry import EPOCH
 from mythos_gate.audit.merkle import HASH, Frontier, Node, Unproven
-from mythos_gate.audit.note import BadNote
+from mythos_gate.audit.note import BadNote, VerifierKey
 from mythos_gate.audit.page import MICROSECONDS, NOTHING, Page, cells, read
 from mythos_gate.audit.report import Held, Report, Trust
 
@@ -144,15 +144,16 @@ class _Verification:
         """The head, if one of the log's keys signed it: everything else is proved against it."""
         given = self._files.whole(bundle.CHECKPOINT)
         try:
-            head = checkpoint.opened(given, self._trust.keys, self._trust.origin)
+            head, keys = checkpoint.signed_by(given, self._trust.keys, self._trust.origin)
             cosigned = checkpoint.cosigned(given, self._trust.witnesses)
         except BadNote as error:
             self._find(None, f"the checkpoint: {error}")
             return None
         if head.size != self._manifest.size:
             self._find(None, f"the checkpoint is of size {head.size}, the manifest of {self._manifest.size}")
-        by = self._keep(given, head, cosigned)
-        self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log: {', '.join(by)}")
+        by = ", ".join(sorted(key.text for key in keys))
+        self._report.checked.append(f"the checkpoint of {head.size} entries is signed by the log: {by}")
+        self._keep(head, keys, cosigned)
         self._check_witnesses(cosigned)
         return head
 
@@ -165,13 +166,10 @@ class _Verification:
             self._find(None, f"{len(cosigned)} witnesses cosigned the checkpoint, {self._trust.quorum} are required")
         self._report.checked.append(f"witnesses of the checkpoint: {', '.join(saw) or 'none'}")
 
-    def _keep(self, given: bytes, head: Checkpoint, cosigned: Mapping[str, int]) -> list[str]:
-        """The keys that signed it."""
+    def _keep(self, head: Checkpoint, keys: Iterable[VerifierKey], cosigned: Mapping[str, int]) -> None:
         self._heads[head.size] = head
+        self._signers.setdefault(head.size, set()).update(key.text for key in keys)
         self._date(head, cosigned)
-        signers = {key.text for key, _ in note.read(given, self._trust.keys).verified}
-        self._signers.setdefault(head.size, set()).update(signers)
-        return sorted(signers)
 
     def _date(self, head: Checkpoint, cosigned: Mapping[str, int]) -> None:
         self._seen += [Seen(head.size, at * MICROSECONDS) for at in cosigned.values() if at]
@@ -185,7 +183,7 @@ class _Verification:
                 if not note.read(given, self._trust.keys).verified:
                     unknown += 1
                     continue
-                head = checkpoint.opened(given, self._trust.keys, self._trust.origin)
+                head, keys = checkpoint.signed_by(given, self._trust.keys, self._trust.origin)
                 cosigned = checkpoint.cosigned(given, self._trust.witnesses)
             except BadNote as error:
                 self._find(None, f"one of {bundle.CHECKPOINTS}: {error}")
@@ -194,7 +192,7 @@ class _Verification:
                 self._find(
                     None, f"the log signed two trees of size {head.size}: it tells different people different things"
                 )
-            self._keep(given, head, cosigned)
+            self._keep(head, keys, cosigned)
         if unknown:
             self._report.unchecked.append(f"heads that none of the given keys signed, as before a rotation ({unknown})")
 

@@ -248,6 +248,12 @@ async def page(
     return [_shown(row) for row in rows.mappings()]
 
 
+async def is_waiting(connection: AsyncConnection, action: RequestedAction, reference: str, now: datetime) -> bool:
+    """Whether somebody has requested this, and nobody decided yet."""
+    these = (requests.c.action == action, requests.c.reference == reference, _state(now) == RequestState.REQUESTED)
+    return (await connection.execute(select(requests.c.id).where(*these))).first() is not None
+
+
 def _query(writer: Writer) -> Any:
     """Those that the writer may see, each with the state that it is in now."""
     columns = [column for column in requests.c if column.name != "state"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import RowMapping, delete, func, select, text
+from sqlalchemy import RowMapping, delete, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,9 +24,8 @@ from mythos_gate.registry.columns import LONGEST_NAME
 from mythos_gate.registry.delegation import ANEW, HAS_LEFT, Writer
 from mythos_gate.registry.resources import PERSON
 from mythos_gate.registry.widening import Wanted
-from mythos_gate.tables import change_requests as requests
 from mythos_gate.tables import scim_members, scim_users
-from mythos_gate.terms import Employment, Permission, RequestedAction, RequestState
+from mythos_gate.terms import Employment, Permission, RequestedAction
 
 OWN = "urn:ietf:params:scim:schemas:extension:mythosgate:2.0:User"
 LONGEST = 256  # characters of a user name or an external id
@@ -227,13 +226,7 @@ async def _follow(change: Change, identifier: str, user: User, writer: Writer) -
 
 async def _ask_to_lift(change: Change, identifier: str, writer: Writer) -> None:
     """A suspension ends when an officer of the programme approves what is asked here; asked for is it once."""
-    asked = select(requests.c.id).where(
-        requests.c.reference == identifier,
-        requests.c.action == RequestedAction.ACTIVATE,
-        requests.c.state == RequestState.REQUESTED,
-        requests.c.expires_at > writer.now,
-    )
-    if (await change.connection.execute(asked)).first() is None:
+    if not await change_requests.is_waiting(change.connection, RequestedAction.ACTIVATE, identifier, writer.now):
         details, wanted = dict(change.details), Wanted(RequestedAction.ACTIVATE, PERSON.name, identifier, {}, "*")
         # To ask is all that this does: whoever approves it needs the permission.
         made = await change_requests.request(change, wanted, dataclasses.replace(writer, may=lambda _: True))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mythos_gate.authn import api_keys
 from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import (
     assessments,
@@ -96,6 +97,13 @@ class Wanted:
         """Of the log entry that tells that it was done."""
         done = DONE[self.action]
         return done if self.action == RequestedAction.IMPORT else f"{self.subject.noun}_{done}"
+
+
+def new_key(members: Mapping[str, Any]) -> tuple[str, Wanted]:
+    """A new key's text, and the request for it, which has only its hash: shown once, kept nowhere."""
+    text, presented = api_keys.create()
+    apart = {"key": presented.id, "hash": presented.hash.hex()}
+    return text, Wanted(RequestedAction.CREATE, "keys", members=members, apart=apart)
 
 
 @dataclass(frozen=True, slots=True)
