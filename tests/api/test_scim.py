@@ -302,6 +302,13 @@ REFUSED = {
 }
 
 
+async def test_who_calls_is_said_once_and_told_so_in_the_form_of_scim(service, scim):
+    headers = [("Authorization", scim.headers["Authorization"])] * 2
+    answer = await service.client.get("/scim/v2/Users", headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/scim+json")
+    assert answer.json()["schemas"] == [ERROR]
+
+
 @pytest.mark.parametrize(("operation", "status", "kind"), REFUSED.values(), ids=REFUSED)
 async def test_what_cannot_be_is_refused_in_the_form_of_scim_and_changes_nothing(
     service, scim, operation, status, kind

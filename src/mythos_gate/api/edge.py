@@ -53,7 +53,7 @@ class Edge:
             await problems.of(HeadersTooLarge(told), scope["path"])(scope, receive, send)
             return
         if sum(name == AUTHORIZATION for name, _ in scope["headers"]) > 1:
-            await problems.of(ambiguous())(scope, receive, send)
+            await problems.of(ambiguous(), scope["path"])(scope, receive, send)
             return
         scope.setdefault("state", {})["received"] = asyncio.get_running_loop().time()
         limit = self._import_limit if scope["path"] in FILES else self._body_limit
