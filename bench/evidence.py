@@ -34,7 +34,8 @@ MANY = 10_000_000
 LEAVES = 1_000_000
 ASKED, STRIDE = 2_000, 4_999_999  # proofs, of entries so far apart
 
-COPY = "COPY log_entries (id, at, type, writer, n, leaf, body) FROM STDIN"
+COPY = "COPY log_entries (id, at, type, writer, n, leaf, body) FROM STDIN (FORMAT BINARY)"
+TYPES = ["uuid", "timestamptz", "text", "text", "int8", "bytea", "bytea"]
 FILL = """
 INSERT INTO log_leaves (index, id, at)
 SELECT number, ('00000000-0000-7000-8000-' || lpad(to_hex(number), 12, '0'))::uuid, now()
@@ -128,7 +129,7 @@ def _entries(database: str, count: int) -> Iterator[tuple[Any, ...]]:
         body = entry.canonical(members | {"salt": os.urandom(16).hex()})
         leaf = leaf_hash(body)
         prev = leaf.hex()
-        yield members["id"], at, members["type"], writer, n, leaf, body
+        yield UUID(members["id"]), at, members["type"], writer, n, leaf, body
 
 
 def _feed(database: str, rows: Sequence[tuple[Any, ...]], base: int) -> list[tuple[float, int]]:
@@ -145,6 +146,7 @@ def _feed(database: str, rows: Sequence[tuple[Any, ...]], base: int) -> list[tup
 
 def _write(connection: psycopg.Connection[Any], rows: Sequence[tuple[Any, ...]]) -> None:
     with connection.cursor().copy(COPY) as copy:
+        copy.set_types(TYPES)
         for row in rows:
             copy.write_row(row)
 

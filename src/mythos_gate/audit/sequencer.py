@@ -62,6 +62,8 @@ TILES = """
 SELECT level, index, hashes FROM log_tiles
 WHERE (level, index) IN (SELECT * FROM unnest($1::smallint[], $2::bigint[]))
 """
+# A plan is made while the tables are small, and kept: it must not be one that reads all entries for each batch.
+BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 LATEST = "SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
 SIGNED = "INSERT INTO log_checkpoints (size, note) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
@@ -118,6 +120,7 @@ class Sequencer:
         if self._connection is None or self._connection.is_closed():
             self._tree, self.leads = None, False
             self._connection = await self._connect()
+            await self._connection.execute(BY_INDEX)
         self.leads = self.leads or await self._connection.fetchval("SELECT pg_try_advisory_lock($1)", ALONE)
         return self.leads
 
