@@ -57,9 +57,11 @@ def run(entrants: Sequence[Entrant], seconds: float, rounds: int) -> list[Figure
         _warm(entrant, min(seconds, WARMING))
     seen = [_Seen() for _ in entrants]
     start = 0
+    pairs = list(zip(entrants, seen, strict=True))
     for _ in range(rounds):
-        for entrant, each in zip(entrants, seen, strict=True):
+        for entrant, each in pairs:
             _ask(entrant, each, seconds, start)
+        pairs.reverse()  # whoever comes first meets what the last round left to be done
         # The next round goes on where the slowest one came to, so that all subjects have their turn.
         start += min(each.loads[-1].requests for each in seen) // load.THREADS
     return [_figures(entrant, each) for entrant, each in zip(entrants, seen, strict=True)]

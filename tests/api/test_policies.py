@@ -77,3 +77,19 @@ async def test_a_policy_that_is_not_sound_is_not_stored(service, officer):  # no
     assert (await officer("POST", f"policies/{'0' * 64}/activate")).status_code == 404
     assert (await officer("GET", "policies/x")).status_code == 404
     assert before == service.sql("SELECT count(*) FROM policy_revisions")
+
+
+async def test_a_revision_sets_the_limits_by_which_it_decides(service):
+    """The screening of an hour ago is good for 48 hours, and not for one."""
+    assert await outcome(service) == ("allow", 1)
+    limits = (POLICIES / "thresholds.csv").read_text()
+    await service.activate(BASELINE | {"thresholds.csv": limits.replace("screening_age,48", "screening_age,1")})
+    assert await outcome(service) == ("hold", 2)
+    await service.activate(BASELINE | {"thresholds.csv": limits.replace("screening_age,48", "screening_age,3")})
+    assert await outcome(service) == ("allow", 3)
+
+
+async def test_limits_out_of_bounds_are_not_stored(service, officer):  # noqa: F811
+    limits = (POLICIES / "thresholds.csv").read_text().replace("approvers,2", "approvers,1")
+    refused = await officer("POST", "policies", {"files": BASELINE | {"thresholds.csv": limits}})
+    assert (refused.status_code, "from 2 to 5" in refused.json()["detail"]) == (400, True)

@@ -12,7 +12,7 @@ from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import requested
 from mythos_gate.api.text import Name
-from mythos_gate.decision.policy import FILES, Policy
+from mythos_gate.decision.policy import FILES, OPTIONAL, Policy
 from mythos_gate.errors import Invalid
 from mythos_gate.registry import policies
 from mythos_gate.registry.widening import Wanted
@@ -27,6 +27,12 @@ class Revision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     files: dict[str, Annotated[StrictStr, Field(pattern=r"^[^\x00]*$")]]
+
+
+def require_files(files: Mapping[str, str]) -> None:
+    """`Invalid` if one is missing, or is none of a revision's."""
+    if not set(FILES) <= files.keys() <= {*FILES, *OPTIONAL}:
+        raise Invalid(f"files: must be {', '.join(FILES)}, and may be {', '.join(OPTIONAL)}")
 
 
 @router.get("")
@@ -57,8 +63,7 @@ async def store_policy(
 ) -> dict[str, Any]:
     """Keep a revision that can be built; nothing changes before it is activated."""
     files = body.shaped(Revision, await body.parsed(request)).files
-    if files.keys() != set(FILES):
-        raise Invalid(f"files: must be {', '.join(FILES)}")
+    require_files(files)
     built = Policy(files)
     async with gate.registry.change("policy_stored", caller.id) as change:
         await policies.store(change, built.sha256, files)

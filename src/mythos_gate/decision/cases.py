@@ -433,7 +433,9 @@ def run(cases: CaseFile, policy: Policy, jurisdictions: facts.Jurisdictions) -> 
             situation = document(cases.base, scenario.overrides)
         except Invalid as error:
             raise Invalid(f"{scenario.id}: {error}") from error
-        derived = facts.derive(situation.records(jurisdictions), situation.asked(), situation.now)
+        records = situation.records(jurisdictions)
+        records.thresholds = policy.thresholds
+        derived = facts.derive(records, situation.asked(), situation.now)
         decision = policy.decide(derived.vector)
         yield Result(scenario, scenario.expect.differences(decision), derived.vector)
 

@@ -17,11 +17,13 @@ from casbin.effect import Effector
 from casbin.persist import Adapter
 
 from mythos_gate.audit.entry import canonical
+from mythos_gate.decision import thresholds
 from mythos_gate.decision.facts import Vector
 from mythos_gate.errors import Invalid
 from mythos_gate.terms import FACTS, Outcome, Tier
 
 FILES = ("model.conf", "access.csv", "reasons.csv", "messages.csv")
+OPTIONAL = (thresholds.FILE,)  # revisions of before there was one are what they were
 COLUMNS = ("row", "priority", "tier", "effect", "disposition", "reason", "bypassable", "when")
 ALLOW, BROKEN_GLASS, NO_RULE = "ALLOW", "ALLOW_BREAK_GLASS", "NO_APPLICABLE_RULE"
 # Facts about the sponsor: for an agent, their hits count as one.
@@ -144,6 +146,7 @@ class Policy:
         self.rows = parse_table(files["access.csv"])
         self.reasons = parse_reasons(files["reasons.csv"], files["messages.csv"])
         check(self.rows, self.reasons)
+        self.thresholds = thresholds.parse(files.get(thresholds.FILE))
         self._by_when = {row.when: row for row in self.rows}
         self._order = {row.row: index for index, row in enumerate(self.rows)}
         self._enforcer = self._compile(files["model.conf"])
@@ -241,13 +244,14 @@ def read_files(folder: Path) -> dict[str, str]:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise Invalid(f"{folder}: {missing[0]} is missing")
-    return {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
+    there = [name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]
+    return {name: (folder / name).read_text(encoding="utf-8") for name in there}
 
 
 def content_hash(files: Mapping[str, str]) -> str:
     """SHA-256 over the files in a fixed order, each with its name and its length in bytes."""
     digest = hashlib.sha256()
-    for name in FILES:
+    for name in (*FILES, *(name for name in OPTIONAL if name in files)):
         content = files[name].encode()
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()

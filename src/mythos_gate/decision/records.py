@@ -216,6 +216,7 @@ class Pip:
                 endpoint=endpoint.record if endpoint else None,
                 break_glass=glass,
                 jurisdictions=programme.jurisdictions,
+                thresholds=programme.policy.thresholds,
             ),
             policy=programme.policy,
             policy_revision=programme.record.policy_revision or 0,
