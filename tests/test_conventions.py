@@ -74,10 +74,11 @@ def test_every_control_of_the_operations_page_names_tests_that_there_are():
 
 def test_every_table_that_decisions_rest_on_is_kept_and_touches_keys():
     migration = _migration()
-    assert {table.name for table in tables.KEPT} == set(migration.KEPT)
+    kept = migration.KEPT | {"rollouts": ("id",)}  # of a later migration
+    assert {table.name for table in tables.KEPT} == set(kept)
     assert len(tables.KEPT) > 15
     for table in tables.KEPT:
-        keys = migration.KEPT[table.name][0].split(", ")
+        keys = kept[table.name][0].split(", ")
         assert [column.name for column in table.primary_key] == keys, table.name
 
 
@@ -87,7 +88,7 @@ def test_every_table_that_the_records_statement_reads_touches_keys():
     # Counters and what is known by its content's hash; the revision itself.
     free = {"seat_counts", "policy_revisions", "jurisdictions", "revision", "revision_stamps", "touched"}
     assert len(read) > 15
-    assert read - free <= set(migration.KEPT)
+    assert read - free <= {*migration.KEPT, "rollouts"}
 
 
 def _routes() -> list[APIRoute]:

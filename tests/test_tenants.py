@@ -9,11 +9,14 @@ from sqlalchemy import make_url, text
 from mythos_gate import db, tables
 from mythos_gate.db import DbRole
 from tests.changes import bump
-from tests.test_database import TOUCHED
+from tests.test_database import REVISION, TOUCHED
 
 READER, WRITER = "mythos_gate_tenant_reader", "mythos_gate_tenant"
-# Of nationality no organization sees anything, not even of its own people.
-APART = {"export_assessments", "nationality_records", "nationality_commitments", "change_request_contents"}
+# Of nationality no organization sees anything, not even of its own people; nor of who approved what policy.
+APART = {
+    "export_assessments", "nationality_records", "nationality_commitments", "change_request_contents",
+    "change_request_approvals",
+}  # fmt: skip
 # A row of each table that decisions do not rest on.
 FURTHER = [
     "INSERT INTO change_requests (id, action, resource, reference, members, before, after, requested_by, expires_at) VALUES ('chg_1', 'activate', 'people', 'per_1', '{}', '{}', '{}', 'cal_1', now())",
@@ -50,6 +53,7 @@ def of_organizations():
 @pytest.fixture
 def owner(database):
     with psycopg.connect(database) as connection:
+        connection.execute(REVISION)
         for into, values, _ in TOUCHED:
             connection.execute(f"INSERT INTO {into} VALUES ({values})")
         for statement in FURTHER:

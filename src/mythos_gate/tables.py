@@ -474,7 +474,70 @@ policy_revisions = Table(
     Column("sha256", Text, nullable=False, unique=True),
     Column("files", JSONB, nullable=False),
     _created(),
+    Column("author", Text),  # a caller, who is never deleted
+    Column("reason", Text),
+    Column("parent", ForeignKey("policy_revisions.sha256")),  # the one that it was made from
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+)
+
+# What was found out about a revision: `base` and `data_set` were in force then. Permanent.
+policy_reports = Table(
+    "policy_reports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("policy", ForeignKey("policy_revisions.sha256"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("base", Text),
+    Column("data_set", Text),
+    Column("passed", Boolean, nullable=False),
+    Column("needs", JSONB, nullable=False),  # what its activation asks of the officers
+    Column("figures", JSONB, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("made_by", Text, nullable=False),  # a caller, likewise
+    _created(),
+    _one_of("kind", terms.ReportKind),
+)
+
+# What a report says of people, by nationality too: compliance alone reads it.
+policy_report_contents = Table(
+    "policy_report_contents",
+    metadata,
+    Column("report_id", ForeignKey("policy_reports.id"), primary_key=True),
+    Column("members", JSONB, nullable=False),
+)
+
+# Another policy beside the one in force: it decides for so many in a hundred from its start; at 0 it is watched alone.
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("policy_revision", ForeignKey("policy_revisions.number"), nullable=False),
+    Column("starts_at", TIME, nullable=False),
+    Column("percent", SmallInteger, nullable=False),
+    Column("organizations", TEXTS),  # whose people it decides for; null: everybody's
+    Column("halt_after", Integer),  # answers that differ from the policy in force
+    Column("outcome", Text),
+    Column("ended_at", TIME),
+    _created(),
+    CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
+    CheckConstraint("halt_after > 0", name="halt_after"),
+    _one_of("outcome", terms.RolloutOutcome),
+    CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ended"),
+    Index("uq_rollouts_open", text("(true)"), unique=True, postgresql_where=text("ended_at IS NULL")),
+)
+
+# Answers that came out otherwise by the other policy of a rollout, by their facts.
+policy_differences = Table(
+    "policy_differences",
+    metadata,
+    Column("rollout_id", ForeignKey("rollouts.id"), primary_key=True),
+    Column("vector", Text, primary_key=True),  # SHA-256 of the facts
+    Column("before", Text, primary_key=True),  # by the policy in force
+    Column("after", Text, primary_key=True),
+    Column("facts", JSONB, nullable=False),
+    Column("decisions", BigInteger, nullable=False),
+    Column("first_at", TIME, nullable=False),
+    Column("last_at", TIME, nullable=False),
 )
 
 # One row: what is in force.
@@ -549,6 +612,20 @@ change_requests = Table(
     CheckConstraint("(state = 'requested') = (decided_by IS NULL)", name="decided_by"),
     CheckConstraint("state NOT IN ('approved', 'rejected') OR decided_by <> requested_by", name="two_people"),
     CheckConstraint("state <> 'rejected' OR reason IS NOT NULL", name="reason"),
+)
+
+# Where one approval is not enough: those given before the last.
+change_request_approvals = Table(
+    "change_request_approvals",
+    metadata,
+    Column("change_request_id", ForeignKey("change_requests.id"), primary_key=True),
+    Column("approved_by", ForeignKey("callers.id"), primary_key=True),
+    Column("person_id", ForeignKey("people.id"), nullable=False),
+    Column("authority_id", ForeignKey("authorities.id")),  # whose officer approved
+    Column("acknowledged", Integer, nullable=False),  # so many people by name
+    Column("reason", Text),
+    _created(),
+    UniqueConstraint("change_request_id", "person_id", name="uq_change_request_approvals_person"),
 )
 
 # What a change request holds that compliance alone reads, such as nationality, until it is decided.
@@ -792,7 +869,8 @@ log_keys = Table(
 KEPT = (
     authorities, models, organizations, ownerships, organization_screenings, grants, directives, directive_exemptions,
     people, approvals, person_screenings, export_assessments, nationality_records, agents, endpoints,
-    grant_listed_people, seats, stops, break_glasses, switches, data_sets, programme, callers, api_keys,
+    grant_listed_people, seats, stops, break_glasses, switches, data_sets, programme, rollouts, callers,
+    api_keys,
 )  # fmt: skip
 
 

@@ -186,6 +186,23 @@ class RequestState(StrEnum):
     EXPIRED = "expired"
 
 
+class ReportKind(StrEnum):
+    """What can be found out about a policy: whether it is sound, whom it concerns, what it would have answered."""
+
+    CHECKS = "checks"
+    IMPACT = "impact"
+    TRAFFIC = "traffic"
+
+
+class RolloutOutcome(StrEnum):
+    """COMPLETED: it is in force. HALTED by its limit, ENDED by an officer, SUPERSEDED by another activation."""
+
+    COMPLETED = "completed"
+    HALTED = "halted"
+    ENDED = "ended"
+    SUPERSEDED = "superseded"
+
+
 class Mfa(StrEnum):
     PHISHING_RESISTANT = "phishing_resistant"
     TOTP = "totp"
