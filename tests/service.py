@@ -26,14 +26,16 @@ from mythos_gate.audit.report import Report, Trust
 from mythos_gate.audit.verify import verify
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, content_hash
-from mythos_gate.registry import callers, imports, jurisdictions, officers, policies
+from mythos_gate.registry import callers, imports, jurisdictions, officers, policies, policy_reports
+from mythos_gate.registry.policy_reports import Needs, Standing
 from mythos_gate.revision import EVERYTHING
 from mythos_gate.settings import Settings, root
-from mythos_gate.terms import Role
+from mythos_gate.terms import ReportKind, Role
 
 POLICIES = root() / "policies"
 CONFINED = {Role.ORG_ADMIN, Role.SCIM, Role.OFFICER}  # to one organization or authority, which has to be on record
 OFFICERS = {Role.COMPLIANCE, Role.OFFICER}
+ONE = Needs()
 OFFICE = "programme-office"  # where officers are on record: an organization that has no grants
 DIGEST_KEY = "0123456789abcdef0123456789abcdef"
 
@@ -142,6 +144,17 @@ class Service:
     async def activate(self, files: Mapping[str, str]) -> None:
         async with self.gate.registry.change("policy_activated", "test") as change:
             await policies.activate(change, content_hash(files), files)
+
+    async def simulated(self, policy: str, needs: Needs = ONE, acknowledge: Sequence[str] = ()) -> str:
+        """The reports that an activation asks for, as if they had been made: the id of the simulation."""
+        async with self.gate.registry.change("policy_reported", "test") as change:
+            now = await policies.in_force(change.connection)
+            standing = Standing(now["policy_sha256"], now["data_set"])
+            for kind in (ReportKind.CHECKS, ReportKind.IMPACT):
+                apart = {"acknowledge": list(acknowledge)} if kind == ReportKind.IMPACT else {}
+                report = policy_reports.Report(kind, True, {}, apart, needs)
+                made = await policy_reports.keep(change, policy, report, standing)
+        return str(made["id"])
 
     async def review(self, reviewed_at: datetime | None) -> None:
         data = (POLICIES / "jurisdictions.csv").read_bytes()

@@ -51,6 +51,7 @@ from mythos_gate.api import (
     programme,
     refusals,
     resources,
+    rollouts,
     scim,
     screenings,
     search,
@@ -71,6 +72,7 @@ from mythos_gate.decision.pdp import Clock, Pdp
 from mythos_gate.decision.records import Pip
 from mythos_gate.errors import Misconfigured, NotRecorded
 from mythos_gate.registry import idempotency
+from mythos_gate.registry import rollouts as rolling
 from mythos_gate.registry.change import Registry
 from mythos_gate.revision import Known
 from mythos_gate.settings import Settings, root
@@ -79,7 +81,7 @@ from mythos_gate.settings import Settings, root
 NOUNS = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, change_requests, stops,
     holds, people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme,
-    policies, keys, resources, scim, log, exports, tlog, health,
+    policies, rollouts, keys, resources, scim, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]
@@ -89,6 +91,7 @@ HOT = {"/access/v1/evaluation": authzen.evaluated, "/access/v1/evaluations": eva
 PDP_CONNECTIONS = 8
 CLAIMS = 4  # connections
 PRUNE_EVERY = 600.0  # seconds
+COMPARE_EVERY, COMPARED = 1.0, 200  # seconds, answers at a time
 BEHIND = timedelta(minutes=1)  # that an entry may wait for its place in the tree
 YOUNG = 20_000  # objects that a search for cycles waits for: some hundred requests
 OLDEST = 2  # generation
@@ -213,8 +216,6 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
     known = Known(clock.displacement)
     committer = sequencing.committer(settings, urls[DbRole.SERVICE], known)
     stack.push_async_callback(committer.close)
-    pruning = asyncio.create_task(_prune(registry))
-    stack.callback(pruning.cancel)
     permissions = _permissions(root() / "policies" / "admin.csv")
     key = digest_key(settings)
     pip = Pip(known, Library(), clock.wall, settings.cache)
@@ -238,6 +239,8 @@ async def _start(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Gat
         slots=idempotency.Slots(key),
     )
     stack.push_async_callback(gate.close)
+    for upkeep in (_prune(registry), _compare(gate)):
+        stack.callback(asyncio.create_task(upkeep).cancel)
     telling = asyncio.create_task(_tell(gate))
     stack.push_async_callback(_told, gate, telling)
     return gate
@@ -288,6 +291,24 @@ async def _tell(gate: Gate) -> None:
         with suppress(NotRecorded):  # the process's log says why
             await gate.refusals.flush(gate.log)
         await _watch(gate)
+
+
+async def _compare(gate: Gate) -> None:
+    """Behind the answers: count where another policy would have answered otherwise, and end rollouts that are due."""
+    while True:
+        await asyncio.sleep(COMPARE_EVERY)
+        try:
+            waits = True
+            while waits:
+                found, waits = gate.pdp.compared.take(COMPARED)
+                if found:
+                    async with gate.registry.engine.begin() as connection:
+                        await rolling.record(connection, found)
+                await asyncio.sleep(0)  # decisions come first
+            if gate.pdp.compares:
+                await rolling.settle(gate.registry, gate.now)
+        except (SQLAlchemyError, OSError, NotRecorded) as error:
+            logger.warning("policies could not be compared: %s", type(error).__name__)
 
 
 async def _watch(gate: Gate) -> None:

@@ -194,6 +194,20 @@ class ReportKind(StrEnum):
     TRAFFIC = "traffic"
 
 
+class PolicyState(StrEnum):
+    """Where a revision stands. An approved one is at once active, or scheduled, or staged."""
+
+    DRAFT = "draft"
+    TESTED = "tested"
+    SIMULATED = "simulated"
+    SHADOW = "shadow"
+    SCHEDULED = "scheduled"
+    STAGED = "staged"
+    ACTIVE = "active"
+    SUPERSEDED = "superseded"
+    ROLLED_BACK = "rolled_back"
+
+
 class RolloutOutcome(StrEnum):
     """COMPLETED: it is in force. HALTED by its limit, ENDED by an officer, SUPERSEDED by another activation."""
 
@@ -244,6 +258,7 @@ class Permission(StrEnum):
     SUSPEND_STAFF = "suspend_staff"
     IMPORT = "import"
     ACTIVATE_POLICY = "activate_policy"
+    APPROVE_POLICY = "approve_policy"
     OPERATE = "operate"
     PROVISION = "provision"
 

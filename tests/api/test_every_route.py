@@ -118,8 +118,15 @@ async def _policy(_):
     return "policies", {"files": OTHER}
 
 
-async def _former_policy(world):
-    return f"policies/{await world.made(world.one, 'POST', 'policies', {'files': OTHER})}/activate", None
+async def _stored_policy(world, step):
+    made = await world.made(world.one, "POST", "policies", {"files": OTHER})
+    await world.service.simulated(made)
+    return f"policies/{made}/{step}", None
+
+
+async def _rollout(world):
+    path, _ = await _stored_policy(world, "watch")
+    return f"rollouts/{await world.made(world.one, 'POST', path)}/end", None
 
 
 async def _hold(world):
@@ -243,7 +250,9 @@ WRITES = {
     ("POST", "/v1/keys"): _plain("keys", {"name": "Grace Marlow", "roles": ["auditor"]}),
     ("POST", "/v1/keys/{key}/revoke"): _key,
     ("POST", "/v1/policies"): _policy,
-    ("POST", "/v1/policies/{identifier}/activate"): _former_policy,
+    ("POST", "/v1/policies/{identifier}/activate"): _of(_stored_policy, "activate"),
+    ("POST", "/v1/policies/{identifier}/watch"): _of(_stored_policy, "watch"),
+    ("POST", "/v1/rollouts/{identifier}/end"): _rollout,
 }
 # By an identity provider, which may nothing else.
 PROVIDED = {
@@ -305,6 +314,8 @@ ENTRIES = {
     "POST /v1/keys/{key}/revoke": "key_revoked: key",
     "POST /v1/policies": "policy_stored: sha256",
     "POST /v1/policies/{identifier}/activate": "change_requested: change_request members policy requested sha256",
+    "POST /v1/policies/{identifier}/watch": "policy_watched: percent rollout starts_at",
+    "POST /v1/rollouts/{identifier}/end": "rollout_ended: rollout",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
     "POST /v1/people/{person}/approve": "person_approved: person",
     "POST /v1/endpoints/{endpoint}/revoke": "endpoint_revoked: after before endpoint",

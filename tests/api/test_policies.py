@@ -30,6 +30,7 @@ async def test_a_policy_decides_when_a_second_officer_has_approved_it(service, o
     assert (made.status_code, made.json()["id"]) == (201, content_hash(CLOSED)), made.text
     assert made.headers["location"] == f"/v1/policies/{made.json()['id']}"
     assert (await officer("POST", "policies", {"files": CLOSED})).status_code == 409
+    await service.simulated(made.json()["id"])
     wanted = await officer("POST", f"policies/{made.json()['id']}/activate")
     assert wanted.status_code == 202, wanted.text
     assert wanted.json()["before"] == {"policy_revision": 1, "policy_sha256": content_hash(BASELINE)}
@@ -54,10 +55,13 @@ async def test_an_activation_is_of_what_was_in_force_then(service, officer, seco
     other = (
         await officer("POST", "policies", {"files": BASELINE | {"messages.csv": BASELINE["messages.csv"] + "\n"}})
     ).json()
+    for each in (other["id"], made):
+        await service.simulated(each)
     one, two = [(await officer("POST", f"policies/{each}/activate")).json()["id"] for each in (other["id"], made)]
     assert (await second.approve(one)).status_code == 200
     late = await second.approve(two)
-    assert (late.status_code, "request it anew" in late.json()["detail"]) == (412, True)
+    assert (late.status_code, late.json()["code"]) == (403, "POLICY_CHANGE_NOT_SIMULATED"), late.text
+    assert "another policy or data set was in force" in late.json()["detail"]
     assert (await outcome(service))[0] == "allow"
 
 

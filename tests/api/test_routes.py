@@ -23,6 +23,7 @@ ROUTES = {
     ],
     Permission.EXPLAIN: [
         "POST /v1/explain",
+        "GET /v1/rollouts/{identifier}/differences",
     ],
     Permission.SUSPEND: [
         "POST /v1/grants/{grant}/revoke",
@@ -166,10 +167,15 @@ ROUTES = {
     Permission.ACTIVATE_POLICY: [
         "POST /v1/policies",
         "POST /v1/policies/{identifier}/activate",
+        "POST /v1/policies/{identifier}/watch",
+        "POST /v1/rollouts/{identifier}/end",
     ],
     Permission.READ_PROGRAMME: [
         "GET /v1/policies",
         "GET /v1/policies/{identifier}",
+        "GET /v1/policies/{identifier}/reports",
+        "GET /v1/rollouts",
+        "GET /v1/rollouts/{identifier}",
         "GET /v1/data-sets",
         "GET /v1/log",
         "GET /v1/programme",

@@ -80,6 +80,7 @@ NOUNS = {
     "legal-holds": "legal_holds",
     "change-requests": "change_requests",
     "policies": "organizations",
+    "rollouts": "organizations",
     "data-sets": "organizations",
 }
 

@@ -37,6 +37,7 @@ def test_an_officer_administers_and_sees_nobody(permissions):
         Permission.READ_ATTENTION,
         Permission.ADMINISTER,
         Permission.SUSPEND,
+        Permission.APPROVE_POLICY,
     }
 
 
@@ -86,7 +87,7 @@ def test_an_empty_file_permits_nothing(tmp_path):
     ("role", "given"),
     [
         (Role.GATEWAY, "evaluate read_decisions"),
-        (Role.OFFICER, "read_registry read_programme read_attention administer suspend"),
+        (Role.OFFICER, "read_registry read_programme read_attention administer suspend approve_policy"),
         (Role.ORG_ADMIN, "read_staff read_attention enrol review suspend_staff"),
         (Role.OPERATOR, "read_programme operate"),
         (Role.SCIM, "provision"),

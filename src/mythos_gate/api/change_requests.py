@@ -29,11 +29,15 @@ Reason = Annotated[Text, Field(pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
 
 
 class Approval(BaseModel):
-    """`sha256` as the request shows it: what is approved is what was read. The reason stays with the record."""
+    """`sha256` as the request shows it: what is approved is what was read. The reason stays with the record.
+
+    `acknowledged`: ids of people whom a policy would newly allow, where its simulation asks for them.
+    """
 
     model_config = ConfigDict(extra="forbid")
     sha256: Annotated[str, StringConstraints(strict=True, pattern="^[0-9a-f]{64}$")]
     reason: Reason | None = None
+    acknowledged: frozenset[Annotated[str, StringConstraints(strict=True, max_length=128)]] = frozenset()
 
 
 class Rejection(BaseModel):
@@ -65,12 +69,16 @@ async def read_change_request(identifier: Name, gate: TheGate, caller: MayReadRe
 
 
 @router.post("/change-requests/{identifier}/approve", openapi_extra=body.documented(Approval))
-async def approve(identifier: Name, request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
-    """Put into force what somebody else requested."""
+async def approve(
+    identifier: Name, request: Request, gate: TheGate, caller: MayAdminister, response: Response
+) -> dict[str, Any]:
+    """Put into force what somebody else requested; 202 where others have to approve it as well."""
     given = body.shaped(Approval, await body.parsed(request))
     async with gate.registry.change("change_approved", caller.id) as change:
-        decision = Decision(given.sha256, given.reason)
-        return await change_requests.approve(change, identifier, decision, writer(gate, caller))
+        decision = Decision(given.sha256, given.reason, given.acknowledged)
+        done = await change_requests.approve(change, identifier, decision, writer(gate, caller))
+    response.status_code = 200 if done["state"] == RequestState.APPROVED else 202
+    return done
 
 
 @router.post("/change-requests/{identifier}/reject", openapi_extra=body.documented(Rejection))

@@ -58,6 +58,10 @@ found AS (
         'window', jsonb_build_object('start', d.starts_at, 'end', d.ends_at)))), '[]') FROM directives d),
     'affiliates_rule', (SELECT coalesce(jsonb_agg(jsonb_build_object('start', s.starts_at, 'end', s.ends_at)), '[]')
       FROM switches s WHERE s.name = 'affiliates_rule'),
+    'rollout', (SELECT jsonb_build_object('id', r.id, 'policy_revision', r.policy_revision,
+      'policy_sha256', (SELECT sha256 FROM policy_revisions v WHERE v.number = r.policy_revision),
+      'starts_at', r.starts_at, 'percent', r.percent, 'organizations', r.organizations)
+      FROM rollouts r WHERE r.ended_at IS NULL),
     'stopped', ARRAY(SELECT coalesce(s.model_id, s.authority_id, '{revision.EVERYTHING}') FROM stops s
       WHERE s.lifted_at IS NULL AND s.scope IN ('everything', 'model', 'authority')))
     FROM programme p WHERE $5
@@ -189,6 +193,18 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """Another policy beside the one in force. `percent` of the people; of these organizations, or of all."""
+
+    id: str
+    policy_revision: int
+    policy_sha256: str
+    starts_at: facts.Instant
+    percent: int
+    organizations: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Programme:
     """`global`. `models`: each with its authority; `stopped`: models and authorities, or `*`."""
 
@@ -199,6 +215,7 @@ class Programme:
     models: dict[str, str]
     directives: tuple[Directive, ...]
     affiliates_rule: tuple[facts.Window, ...]
+    rollout: Rollout | None
     stopped: frozenset[str]
 
 

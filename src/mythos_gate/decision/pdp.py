@@ -26,6 +26,7 @@ from mythos_gate.decision.library import Connection
 from mythos_gate.decision.policy import Told
 from mythos_gate.decision.records import Loaded, Pip
 from mythos_gate.decision.request import Request
+from mythos_gate.decision.rollout import Compared
 from mythos_gate.decision.search import Found, Search
 from mythos_gate.errors import GateError, NotAuthenticated, NotDecided, NotPermitted, NotRecorded
 from mythos_gate.revision import Known
@@ -99,7 +100,8 @@ class _Judged:
     def until(self) -> datetime:
         """When a fact changes by time alone, or the caller's key or token ends."""
         ends = bearer.ends(self.ask.key, self.loaded.stored_key)
-        return self.derived.until if ends is None else min(self.derived.until, ends)
+        until = min(self.derived.until, self.loaded.choice.until)
+        return until if ends is None else min(until, ends)
 
     def seats_needed(self) -> SeatsNeeded | None:
         """The capped grants that an allow rests on and under which the person holds no seat, if there are any."""
@@ -141,6 +143,7 @@ class Pdp:
         self._pip = pip
         self._lists = asyncio.Semaphore(LISTS)
         self._searches = asyncio.Semaphore(LISTS)
+        self.compared = Compared()
 
     async def require_ready(self) -> None:
         """Read all that a decision reads, about nobody; nothing is decided or recorded. `NotDecided`."""
@@ -188,6 +191,11 @@ class Pdp:
             async with asyncio.timeout(self._deadline), self._lists, _reading(self._pool) as connection:
                 return await eligibility.of(connection, self._fresh(), people)
 
+    @property
+    def compares(self) -> bool:
+        """Whether there is another policy beside the one in force, as far as is known."""
+        return self._pip.has_rollout
+
     async def refresh(self, deadline: float) -> None:
         """Hear of all changes so far: what is decided after this rests on a later snapshot. `NotDecided`."""
         async with _reading(self._pool, deadline) as connection:
@@ -225,7 +233,8 @@ class Pdp:
             judged = await self._judge([asks[place] for place in places], Permission.EVALUATE, deadline)
             answers: dict[int, Answer] = {}
             entries = []
-            for place, each in zip(places, judged, strict=True):
+            given = dict(zip(places, judged, strict=True))
+            for place, each in given.items():
                 needed = each.seats_needed()
                 if needed is not None:
                     results[place] = needed
@@ -235,9 +244,15 @@ class Pdp:
             for place, committed in zip(answers, await self._committer.commit(entries, deadline), strict=True):
                 if committed is Committed.YES:
                     results[place] = answers[place]
+                    self._note(given[place], answers[place])
             if len(results) == len(asks):
                 return [results[place] for place in range(len(asks))]
         raise NotRecorded("the records kept changing while the decision was being recorded")
+
+    def _note(self, judged: _Judged, answer: Answer) -> None:
+        choice = judged.loaded.choice
+        if choice.other is not None:
+            self.compared.note(choice, judged.derived.vector, answer.told, answer.at)
 
     async def _judge(self, asks: Sequence[Ask], permission: Permission, deadline: float) -> list[_Judged]:
         requests = [ask.request for ask in asks]

@@ -18,6 +18,7 @@ from mythos_gate.decision.fill import READ, SHAPES, Wanted, parse_name
 from mythos_gate.decision.library import Connection, Library
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.request import Request
+from mythos_gate.decision.rollout import Beside, Choice
 from mythos_gate.errors import NotDecided
 from mythos_gate.revision import EVERYTHING, GLOBAL, Known, Seen
 
@@ -35,8 +36,7 @@ class Loaded:
     keys: frozenset[str]
     stored_key: Stored | None
     records: facts.Records
-    policy: Policy
-    policy_revision: int
+    choice: Choice
     data_set: str
     subject_id: str | None
     organization_id: str | None
@@ -45,13 +45,22 @@ class Loaded:
     capabilities: frozenset[str]  # that the organization's grants for the model name
     purposes: frozenset[str]
 
+    @property
+    def policy(self) -> Policy:
+        return self.choice.policy
+
+    @property
+    def policy_revision(self) -> int:
+        return self.choice.revision
+
 
 @dataclass(frozen=True, slots=True)
 class Programme:
     """The global record, ready for use: `directives` by model, each also as it is for an exempt organization."""
 
     record: fill.Programme
-    policy: Policy
+    usual: Choice
+    beside: Beside | None
     jurisdictions: facts.Jurisdictions
     directives: Mapping[str, tuple[tuple[facts.Directive, facts.Directive, frozenset[str]], ...]]
 
@@ -68,6 +77,14 @@ class Programme:
                 for directive, exempted, exempt in self.directives.get(request.asked_model, ())
             ),
             record.affiliates_rule,
+        )
+
+    def choice(self, organization: "Organization | None", person: fill.Person | None, now: datetime) -> Choice:
+        """By which policy it is decided."""
+        if self.beside is None:
+            return self.usual
+        return self.beside.choice(
+            organization.record.id if organization else None, person.record.id if person else None, now
         )
 
     def _is_stopped(self, model: str, organization: "Organization | None") -> bool:
@@ -176,6 +193,11 @@ class Pip:
         self._resting: dict[str, set[str]] = {}
         known.drop = self._drop
 
+    @property
+    def has_rollout(self) -> bool:
+        cache = self._caches[GLOBAL]
+        return GLOBAL in cache and cache[GLOBAL].beside is not None
+
     async def load(self, connect: Callable[[], Any], key_id: str | None, requests: Sequence[Request]) -> list[Loaded]:
         """What is on record for each request, all of one snapshot. Raises what asyncpg raises, and `NotDecided`."""
         unknown: Collection[str] = ()
@@ -200,6 +222,7 @@ class Pip:
         except _Absent:
             return None
         now, skew = self._time()
+        choice = programme.choice(organization, person, now)
         held = organization.held.get(request.asked_model, NOTHING) if organization else NOTHING
         glass = organization.break_glasses.get(request.break_glass) if organization and request.break_glass else None
         return Loaded(
@@ -216,10 +239,9 @@ class Pip:
                 endpoint=endpoint.record if endpoint else None,
                 break_glass=glass,
                 jurisdictions=programme.jurisdictions,
-                thresholds=programme.policy.thresholds,
+                thresholds=choice.policy.thresholds,
             ),
-            policy=programme.policy,
-            policy_revision=programme.record.policy_revision or 0,
+            choice=choice,
             data_set=programme.record.data_set or "",
             subject_id=subject_id,
             organization_id=organization.record.id if organization else None,
@@ -289,9 +311,15 @@ class Pip:
         for each in record.directives:
             forms = (each.directive, replace(each.directive, exempt=True), each.exempt)
             directives.setdefault(each.model, []).append(forms)
+        policy, rollout = await self.library.policy(connection, record.policy_sha256), record.rollout
+        beside = None
+        if rollout is not None:
+            new = await self.library.policy(connection, rollout.policy_sha256)
+            beside = Beside.of(rollout, new, policy, record.policy_revision or 0)
         return Programme(
             record,
-            await self.library.policy(connection, record.policy_sha256),
+            Choice(policy, record.policy_revision or 0),
+            beside,
             await self.library.jurisdictions(connection, record.data_set),
             {model: tuple(forms) for model, forms in directives.items()},
         )

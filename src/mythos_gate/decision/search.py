@@ -143,7 +143,7 @@ async def judge(source: Source, requests: Sequence[Request]) -> list[Judged]:
     for request, loaded in zip(requests, found, strict=True):
         derived = facts.derive(loaded.records, request, loaded.now)
         decision = loaded.policy.decide(derived.vector)
-        judged.append(Judged(decision.allowed, loaded.keys, derived.until))
+        judged.append(Judged(decision.allowed, loaded.keys, min(derived.until, loaded.choice.until)))
         await asyncio.sleep(0)  # decisions and stops go first
     return judged
 

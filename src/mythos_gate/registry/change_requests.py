@@ -20,6 +20,7 @@ from mythos_gate.registry import callers, organizations, widening
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
 from mythos_gate.registry.widening import SUBJECTS, Effect, Wanted
+from mythos_gate.tables import change_request_approvals as approvals
 from mythos_gate.tables import change_request_contents as contents
 from mythos_gate.tables import change_requests as requests
 from mythos_gate.terms import Permission, RequestedAction, RequestState
@@ -34,10 +35,14 @@ TIMES = ("created_at", "expires_at", "decided_at")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`sha256` names what was seen; `reason` stays with the record, never in the log."""
+    """`sha256` names what was seen; `reason` stays with the record, never in the log.
+
+    `acknowledged`: ids of people whom a policy newly allows.
+    """
 
     sha256: str
     reason: str | None = None
+    acknowledged: frozenset[str] = frozenset()
 
 
 async def request(change: Change, wanted: Wanted, writer: Writer) -> dict[str, Any]:
@@ -104,13 +109,13 @@ def _digest(row: Mapping[str, Any], apart: Mapping[str, Any]) -> str:
 # --- deciding -------------------------------------------------------------------------------------------------
 
 REQUESTER = text(
-    f"SELECT c.id, c.person_id, c.person_id IS NOT NULL OR 'scim' = ANY (c.roles) AS is_known, {LEFT} AS gone"  # noqa: S608
-    " FROM callers c LEFT JOIN people p ON p.id = c.person_id WHERE c.id = :caller"
+    "SELECT c.id, c.authority_id, c.person_id, c.person_id IS NOT NULL OR 'scim' = ANY (c.roles) AS is_known,"  # noqa: S608
+    f" {LEFT} AS gone FROM callers c LEFT JOIN people p ON p.id = c.person_id WHERE c.id = :caller"
 )
 
 
 async def approve(change: Change, identifier: str, decision: Decision, writer: Writer) -> dict[str, Any]:
-    """Do it, under both names.
+    """Do it, under both names; or keep the approval, where others have to approve it as well.
 
     `NotPermitted` for who requested it, `Conflict` if it is decided or has expired, `Outdated` if it is not what the
     decision names, or what it would change is not what it was.
@@ -125,6 +130,9 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
         raise Conflict("whoever requested this has left, is suspended or is not on record: request it anew")
     if writer.caller.person_id in await widening.subjects(change.connection, wanted, row):
         raise NotPermitted("nobody approves what is about themselves", code="SELF_APPROVAL_FORBIDDEN")
+    if not await _suffices(change, wanted, identifier, decision, writer, requester.authority_id):
+        held = await read(change.connection, identifier, writer)
+        return {**held, "code": "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED"}
     change.type = wanted.type
     effect = await widening.do(change, wanted, writer)
     seen = apart if wanted.subject.is_private else row
@@ -137,6 +145,43 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
     await _decide(change, identifier, RequestState.APPROVED, decision.reason, writer)
     change.details |= {"requested_by": row["requested_by"], "request_sha256": row["sha256"]}
     return await read(change.connection, identifier, writer)
+
+
+async def _suffices(
+    change: Change, wanted: Wanted, identifier: str, decision: Decision, writer: Writer, requested_for: str | None
+) -> bool:
+    """Whether this approval is the last that it needs. Where it needs several, each is kept. `NotPermitted`."""
+    needs, caller = await widening.needs(change.connection, wanted), writer.caller
+    if needs.approvals == 1 and not widening.may(writer, wanted.subject):
+        raise NotPermitted("this takes no officer of an authority: compliance approves it")
+    if widening.may(writer, wanted.subject):
+        await widening.require_acknowledged(change.connection, wanted, decision.acknowledged)
+    if needs.approvals == 1:
+        return True
+    earlier = (
+        await change.connection.execute(select(approvals).where(approvals.c.change_request_id == identifier))
+    ).all()
+    if caller.person_id in {each.person_id for each in earlier}:
+        what = "you approved this already, whatever your role: another person must"
+        raise NotPermitted(what, code="POLICY_CHANGE_APPROVAL_INCOMPLETE")
+    row = {
+        "change_request_id": identifier,
+        "approved_by": caller.id,
+        "person_id": caller.person_id,
+        "authority_id": caller.authority_id,
+        "acknowledged": len(decision.acknowledged),
+        "reason": decision.reason,
+    }
+    await callers.keep(change, caller)
+    await change.connection.execute(insert(approvals).values(row))
+    change.details |= {"change_request": identifier, "approvals": len(earlier) + 1}
+    authorities = {each.authority_id for each in earlier} | {caller.authority_id}
+    acknowledged = max(len(decision.acknowledged), *(each.acknowledged for each in earlier), 0)
+    return (
+        len(earlier) + 1 >= needs.approvals
+        and bool(authorities - {None, requested_for})
+        and acknowledged >= needs.acknowledge
+    )
 
 
 async def reject(change: Change, identifier: str, reason: str, writer: Writer) -> dict[str, Any]:
@@ -176,7 +221,7 @@ async def _open(change: Change, identifier: str, writer: Writer) -> dict[str, An
     if found is None:
         raise NotFound("no such change request")
     row = dict(found)
-    await widening.permit(change.connection, _wanted(row, {}), writer)
+    await widening.permit(change.connection, _wanted(row, {}), writer, deciding=True)
     if row["state"] == RequestState.EXPIRED:
         raise Conflict("the change request has expired: request it anew")
     if row["state"] != RequestState.REQUESTED:
@@ -222,7 +267,10 @@ async def read(connection: AsyncConnection, identifier: str, writer: Writer) -> 
     row = (await connection.execute(_query(writer).where(requests.c.id == identifier))).mappings().one_or_none()
     if row is None:
         raise NotFound("no such change request")
-    return _shown(row)
+    given = select(approvals.c.approved_by, approvals.c.created_at).where(approvals.c.change_request_id == identifier)
+    found = await connection.execute(given.order_by(approvals.c.created_at))
+    listed = [{"approved_by": each.approved_by, "at": timestamp(each.created_at)} for each in found]
+    return _shown(row) | ({"approvals": listed} if listed else {})
 
 
 async def read_files(change: Change, identifier: str, writer: Writer) -> list[dict[str, str]]:
@@ -276,7 +324,7 @@ def _over(now: datetime) -> Any:
 
 def _visible(writer: Writer) -> ColumnElement[bool]:
     """What this caller may decide, or who may see all; an officer of that the own authority's, or no one's."""
-    subjects = [name for name, subject in SUBJECTS.items() if writer.may(subject.by)]
+    subjects = [name for name, subject in SUBJECTS.items() if widening.may(writer, subject, deciding=True)]
     shown = true() if writer.may(Permission.EXPLAIN) else requests.c.resource.in_(subjects)
     if writer.caller.authority_id is None:
         return shown

@@ -1,11 +1,14 @@
 """Organizations: who they are, and whom they belong to."""
 
+from collections.abc import Sequence
+
+from sqlalchemy import select
 from sqlalchemy import text as query
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
 from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import NotPermitted
+from mythos_gate.errors import Invalid, NotPermitted
 from mythos_gate.registry.columns import any_country, country, flag, one_of, slug, text
 from mythos_gate.registry.kind import Column, Kind, Part
 from mythos_gate.registry.narrowing import always, higher
@@ -19,6 +22,17 @@ CONCERNS = (
 )
 THEIRS = f"SELECT o.id FROM organizations o WHERE {CONCERNS}"  # noqa: S608
 CONCERNED = query(f"SELECT {CONCERNS} FROM organizations o WHERE o.id = :reference OR o.slug = :reference")  # noqa: S608
+
+
+async def ids(connection: AsyncConnection, names: Sequence[str]) -> list[str]:
+    """Of organizations by id or slug, each once. `Invalid` names one that is not on record."""
+    known = tables.organizations.c
+    these = select(known.id, known.slug).where(known.id.in_(names) | known.slug.in_(names))
+    found = {name: row.id for row in await connection.execute(these) for name in (row.id, row.slug)}
+    unknown = [name for name in names if name not in found]
+    if unknown:
+        raise Invalid(f"organizations: {unknown[0]!r} is not on record")
+    return sorted({found[name] for name in names})
 
 
 async def permit(connection: AsyncConnection, reference: str, caller: Caller) -> None:

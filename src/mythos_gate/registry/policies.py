@@ -1,21 +1,48 @@
 """Policy revisions: stored by content hash, immutable; activating flips which one is in force."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import ColumnElement, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.errors import Conflict, NotFound
+from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted
+from mythos_gate.registry import policy_reports, rollouts
 from mythos_gate.registry.change import Change
+from mythos_gate.registry.policy_reports import Needs, Standing
 from mythos_gate.tables import policy_revisions, programme
+from mythos_gate.terms import PolicyState
+
+# Nothing of it is stored: it follows from what is in force, what was, and what was found out.
+STATE: ColumnElement[str] = literal_column("""
+CASE
+  WHEN policy_revisions.number = (SELECT policy_revision FROM programme) THEN 'active'
+  WHEN EXISTS (SELECT FROM rollouts r WHERE r.policy_revision = policy_revisions.number AND r.ended_at IS NULL) THEN (
+    SELECT CASE WHEN r.percent = 0 THEN 'shadow' WHEN r.starts_at > clock_timestamp() THEN 'scheduled' ELSE 'staged' END
+    FROM rollouts r WHERE r.ended_at IS NULL)
+  WHEN EXISTS (SELECT FROM programme_history h WHERE h.policy_revision = policy_revisions.number)
+    THEN CASE WHEN policy_revisions.number > (SELECT policy_revision FROM programme) THEN 'rolled_back'
+      ELSE 'superseded' END
+  WHEN EXISTS (SELECT FROM policy_reports r
+    WHERE r.policy = policy_revisions.sha256 AND r.kind = 'impact' AND r.passed) THEN 'simulated'
+  WHEN EXISTS (SELECT FROM policy_reports r
+    WHERE r.policy = policy_revisions.sha256 AND r.kind = 'checks' AND r.passed) THEN 'tested'
+  ELSE 'draft'
+END
+""").label("state")
+EXCEEDED = "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED"
+PLAN = ("starts_at", "organizations", "percent", "halt_after")
 
 
-async def store(change: Change, sha256: str, files: Mapping[str, str]) -> None:
+async def store(change: Change, sha256: str, files: Mapping[str, str], reason: str | None = None) -> None:
     """Keep a revision that is not in force. The caller has built it before. `Conflict` if it is on record."""
-    row = insert(policy_revisions).values(sha256=sha256, files=dict(files))
+    parent = (await in_force(change.connection))["policy_sha256"]
+    row = insert(policy_revisions).values(
+        sha256=sha256, files=dict(files), author=change.actor, reason=reason, parent=parent
+    )
     row = row.on_conflict_do_nothing(index_elements=["sha256"])
     new = await change.connection.execute(row.returning(policy_revisions.c.number))
     if new.scalar_one_or_none() is None:
@@ -32,15 +59,102 @@ async def activate(change: Change, sha256: str, files: Mapping[str, str]) -> int
 
 async def put_in_force(change: Change, sha256: str) -> int:
     """A revision that is on record; its number. `NotFound`."""
-    revisions = policy_revisions.c
-    found = await change.connection.execute(select(revisions.number).where(revisions.sha256 == sha256))
-    number = found.scalar_one_or_none()
-    if number is None:
-        raise NotFound("no such policy")
+    number = await _number(change.connection, sha256)
+    await rollouts.supersede(change)
     before = (await change.connection.execute(select(programme.c.policy_revision))).scalar_one()
     await change.connection.execute(update(programme).values(policy_revision=number))
     change.details |= {"before": before, "after": number, "sha256": sha256}
     return int(number)
+
+
+async def _number(connection: AsyncConnection, sha256: str) -> int:
+    revisions = policy_revisions.c
+    found = await connection.execute(select(revisions.number).where(revisions.sha256 == sha256))
+    number: int | None = found.scalar_one_or_none()
+    if number is None:
+        raise NotFound("no such policy")
+    return number
+
+
+# --- activation -----------------------------------------------------------------------------------------------
+
+
+async def bound(connection: AsyncConnection, sha256: str, plan: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+    """The plan, tied to the simulation that it rests on. `NotPermitted`, `NotFound`, `Invalid`.
+
+    The first policy of an installation has nobody to change anything for.
+    """
+    await _number(connection, sha256)
+    if "starts_at" in plan and datetime.fromisoformat(plan["starts_at"]) <= now:
+        raise Invalid("starts_at: is over: give a time to come, or leave it out", code="POLICY_CHANGE_WINDOW")
+    base = await _standing(connection)
+    if base.base is None:
+        return plan
+    report = await policy_reports.fresh(connection, sha256, base, now)
+    if Needs(**report.needs).is_staged and _is_whole(plan):
+        what = "so many would gain access that this starts with some: give organizations, or percent and halt_after"
+        raise NotPermitted(what, code=EXCEEDED)
+    return {**plan, "simulation": report.id}
+
+
+async def needs(connection: AsyncConnection, members: Mapping[str, Any]) -> Needs:
+    """What the simulation that a request rests on asks of the officers."""
+    if "simulation" not in members:
+        return Needs()
+    return Needs(**(await policy_reports.read(connection, members["simulation"]))["needs"])
+
+
+async def require_acknowledged(connection: AsyncConnection, members: Mapping[str, Any], names: frozenset[str]) -> None:
+    """`NotPermitted` unless these are all the people whom an approval has to name. Compliance alone can tell."""
+    if not (await needs(connection, members)).acknowledge:
+        return
+    report = members["simulation"]
+    missing = set((await policy_reports.apart(connection, report))["acknowledge"]) - names
+    if missing:
+        what = f"acknowledged: {len(missing)} newly allowed people of report {report} are not named: read it"
+        raise NotPermitted(what, code=EXCEEDED)
+
+
+async def carry_out(change: Change, sha256: str, members: Mapping[str, Any], now: datetime) -> None:
+    """What was approved: at once and for all, or by a rollout. `NotPermitted` if the simulation holds no more."""
+    if "simulation" in members:
+        standing = await _standing(change.connection)
+        await policy_reports.require_fresh(change.connection, members["simulation"], standing, now)
+    plan = {name: members[name] for name in PLAN if name in members}
+    if not is_rollout(plan):
+        await put_in_force(change, sha256)
+        return
+    change.details |= {"sha256": sha256}
+    await rollouts.start(
+        change, await _number(change.connection, sha256), {"percent": 100, "starts_at": timestamp(now), **plan}
+    )
+
+
+def is_rollout(plan: Mapping[str, Any]) -> bool:
+    """Whether it is for some only, or later."""
+    return "starts_at" in plan or not _is_whole(plan)
+
+
+def _is_whole(plan: Mapping[str, Any]) -> bool:
+    return "organizations" not in plan and plan.get("percent", rollouts.WHOLE) == rollouts.WHOLE
+
+
+async def _standing(connection: AsyncConnection) -> Standing:
+    row = await in_force(connection)
+    return Standing(row["policy_sha256"], row["data_set"])
+
+
+async def watch(change: Change, sha256: str, now: datetime) -> dict[str, Any]:
+    """Have it judged beside the policy in force, without deciding anything. `Conflict` while there is a rollout."""
+    if await rollouts.open_one(change.connection) is not None:
+        raise Conflict("another policy is being rolled out or watched: end that first")
+    plan = {"percent": 0, "starts_at": timestamp(now)}
+    return await rollouts.read(
+        change.connection, await rollouts.start(change, await _number(change.connection, sha256), plan)
+    )
+
+
+# --- reading --------------------------------------------------------------------------------------------------
 
 
 async def page(
@@ -48,16 +162,20 @@ async def page(
 ) -> list[dict[str, Any]]:
     """Revisions in the order in which they were stored, or `only` the one of this SHA-256."""
     revisions = policy_revisions.c
-    active = select(programme.c.policy_revision).scalar_subquery()
-    shown = (revisions.number, revisions.sha256, revisions.created_at, (revisions.number == active).label("active"))
-    query = select(*shown).where(revisions.number > after if only is None else revisions.sha256 == only)
+    shown = ("number", "sha256", "created_at", "author", "reason", "parent")
+    which = revisions.number > after if only is None else revisions.sha256 == only
+    query = select(*(revisions[name] for name in shown), STATE).where(which)
     found = await connection.execute(query.order_by(revisions.number).limit(limit))
     return [
         {
             "id": row.sha256,
             "number": row.number,
             "created_at": timestamp(row.created_at),
-            "in_force": bool(row.active),
+            "author": row.author,
+            "reason": row.reason,
+            "parent": row.parent,
+            "state": row.state,
+            "in_force": row.state == PolicyState.ACTIVE,
         }
         for row in found
     ]
@@ -74,6 +192,8 @@ async def read(connection: AsyncConnection, sha256: str) -> dict[str, Any]:
 
 IN_FORCE = text(
     "SELECT p.policy_revision, v.sha256 AS policy_sha256, p.data_set_id AS data_set, d.version AS data_set_version,"
+    " (SELECT jsonb_build_object('policy', w.sha256, 'percent', r.percent, 'organizations', r.organizations)"
+    " FROM rollouts r JOIN policy_revisions w ON w.number = r.policy_revision WHERE r.ended_at IS NULL) AS rollout,"
     " d.reviewed_at AS data_set_reviewed_at, (SELECT count(*) FROM stops WHERE lifted_at IS NULL) AS stops, p.demo"
     " FROM programme p LEFT JOIN policy_revisions v ON v.number = p.policy_revision"
     " LEFT JOIN data_sets d ON d.id = p.data_set_id"

@@ -27,6 +27,7 @@ from mythos_gate.registry import (
 )
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
+from mythos_gate.registry.policy_reports import Needs
 from mythos_gate.tables import authorities
 from mythos_gate.terms import Permission, RequestedAction
 
@@ -43,6 +44,7 @@ class Subject:
     noun: str
     by: Permission = Permission.ADMINISTER
     is_private: bool = False
+    decided_by: Permission | None = None  # where others than those who request may decide
 
 
 SUBJECTS = {
@@ -58,7 +60,7 @@ SUBJECTS = {
     "assessments": Subject("assessment", Permission.ASSESS, is_private=True),
     "screenings": Subject("screening", Permission.SCREEN),
     "keys": Subject("key", Permission.RUN_PROGRAMME),
-    "policies": Subject("policy", Permission.ACTIVATE_POLICY),
+    "policies": Subject("policy", Permission.ACTIVATE_POLICY, decided_by=Permission.APPROVE_POLICY),
     "files": Subject("file", Permission.IMPORT),
 }
 DONE = {
@@ -95,6 +97,8 @@ class Wanted:
     @property
     def type(self) -> str:
         """Of the log entry that tells that it was done."""
+        if self.resource == "policies" and policies.is_rollout(self.members or {}):
+            return "policy_rollout_started"
         done = DONE[self.action]
         return done if self.action == RequestedAction.IMPORT else f"{self.subject.noun}_{done}"
 
@@ -134,6 +138,10 @@ async def bound(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> 
         case "data_sets", _:
             base = await jurisdictions.in_force(connection)
             return replace(wanted, members={**(wanted.members or {}), "replaces": base})
+        case "policies", _:
+            return replace(
+                wanted, members=await policies.bound(connection, reference, wanted.members or {}, writer.now)
+            )
         case _, RequestedAction.CHANGE | RequestedAction.ACTIVATE | RequestedAction.ERASE if wanted.resource in BY_NAME:
             found = await resources.read(connection, BY_NAME[wanted.resource], reference, caller)
         case _:
@@ -156,9 +164,24 @@ AUTHORITY_OF = {
 EVERYTHING = "SELECT EXISTS (SELECT FROM stops WHERE id = :reference AND scope = 'everything')"
 
 
-async def permit(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> str | None:
-    """The authority concerned, if any. `NotPermitted` unless this writer may request and decide it."""
-    if not writer.may(wanted.subject.by):
+def may(writer: Writer, subject: Subject, *, deciding: bool = False) -> bool:
+    return writer.may((subject.decided_by if deciding else None) or subject.by)
+
+
+async def needs(connection: AsyncConnection, wanted: Wanted) -> Needs:
+    """Who has to approve it: one other person, unless a policy would change much."""
+    return await policies.needs(connection, wanted.members or {}) if wanted.resource == "policies" else Needs()
+
+
+async def require_acknowledged(connection: AsyncConnection, wanted: Wanted, names: frozenset[str]) -> None:
+    """`NotPermitted` unless all whom a policy's approval has to name are named."""
+    if wanted.resource == "policies":
+        await policies.require_acknowledged(connection, wanted.members or {}, names)
+
+
+async def permit(connection: AsyncConnection, wanted: Wanted, writer: Writer, *, deciding: bool = False) -> str | None:
+    """The authority concerned, if any. `NotPermitted` unless this writer may request it, or decide it."""
+    if not may(writer, wanted.subject, deciding=deciding):
         raise NotPermitted(f"this key may not decide about a {wanted.subject.noun.replace('_', ' ')}")
     if wanted.resource in {"organizations", "ownerships"}:
         await organizations.permit(connection, wanted.reference or "", writer.caller)
@@ -250,7 +273,7 @@ async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) ->
             return await callers.granted(connection, reference)
         case "policies":
             in_force = await policies.in_force(connection)
-            return {name: in_force[name] for name in ("policy_revision", "policy_sha256")}
+            return {name: in_force[name] for name in ("policy_revision", "policy_sha256", "rollout")}
         case "data_sets":
             found = (await jurisdictions.page(connection, only=reference) or [{}])[0]
         case _:
@@ -277,7 +300,9 @@ DOING: dict[str, Callable[[Change, Wanted, Writer], Awaitable[Any]]] = {
     ),
     "log_entries": lambda change, wanted, writer: pruning.prune(change, wanted.members or {}, writer.now),
     "data_sets": lambda change, wanted, _: jurisdictions.activate(change, wanted.reference or "", wanted.members or {}),
-    "policies": lambda change, wanted, _: policies.put_in_force(change, wanted.reference or ""),
+    "policies": lambda change, wanted, writer: policies.carry_out(
+        change, wanted.reference or "", wanted.members or {}, writer.now
+    ),
     "keys": lambda change, wanted, _: callers.grant(change, wanted.members or {}, wanted.apart or {}),
     "stops": lambda change, wanted, _: stops.ORDERS.lift(change, wanted.reference or ""),
     "legal_holds": lambda change, wanted, _: holds.ORDERS.lift(change, wanted.reference or ""),
