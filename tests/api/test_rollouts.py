@@ -253,3 +253,23 @@ async def test_a_policy_that_is_watched_answers_nobody_and_is_counted(service, o
     assert await outcome(service) == ("deny", 2)
     assert (await service.get("/v1/rollouts", Role.OPERATOR)).status_code == 200
     assert (await service.get(f"/v1/rollouts/{found['id']}/differences", Role.OPERATOR)).status_code == 403
+
+
+async def test_no_answer_by_the_old_policy_is_committed_after_the_other_begins(service, officer, second, stored):  # noqa: F811
+    """The entry is held to the instant by the statement that commits it."""
+    await service.simulated(stored)
+    starts = service.now + timedelta(seconds=3)
+    assert (await second.approve(await activated(officer, starts_at=timestamp(starts)))).status_code == 200
+    committer, seen = service.gate.pdp._committer, []
+    commit = committer.commit
+
+    async def watched(entries, deadline):
+        seen.extend(entries)
+        return await commit(entries, deadline)
+
+    committer.commit = watched
+    try:
+        assert await outcome(service) == ("allow", 1)
+    finally:
+        committer.commit = commit
+    assert [entry.until for entry in seen] == [starts]
