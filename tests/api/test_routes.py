@@ -23,6 +23,7 @@ ROUTES = {
     ],
     Permission.EXPLAIN: [
         "POST /v1/explain",
+        "GET /v1/people/{person}/access",
         "GET /v1/rollouts/{identifier}/differences",
     ],
     Permission.SUSPEND: [

@@ -8,11 +8,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from mythos_gate.api.deps import Gate, MayReadStaff, TheGate, read_only
+from mythos_gate import db
+from mythos_gate.api.deps import Gate, MayReadFacts, MayReadStaff, TheGate, read_only
 from mythos_gate.api.paging import paged
-from mythos_gate.api.text import Name, Text
+from mythos_gate.api.text import Instant, Name, Text
+from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
+from mythos_gate.db import DbRole
 from mythos_gate.decision.eligibility import Eligibility, Standing
+from mythos_gate.errors import Invalid, NotFound
 from mythos_gate.registry import resources
 from mythos_gate.registry.resources import Search
 from mythos_gate.terms import Permission
@@ -29,6 +33,22 @@ async def read_eligibility(person: Name, gate: TheGate, caller: MayReadStaff) ->
         found = await resources.read(connection, resources.PERSON, person, caller)
     [told] = await gate.pdp.eligibility([found.id])
     return _shown(gate, caller, told)
+
+
+@router.get("/people/{person:path}/access")
+async def read_access(
+    person: Name, gate: TheGate, caller: MayReadFacts, at: Annotated[Instant, Query(description="a time gone by")]
+) -> dict[str, Any]:
+    """What one person could have reached at a time: records, data set and policy as they were. Nothing is recorded."""
+    if at > gate.now:
+        raise Invalid("at: is still to come: give a time gone by")
+    async with read_only(gate) as connection:
+        found = await resources.read(connection, resources.PERSON, person, caller)
+    url = db.role_urls(gate.settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
+    told = await gate.pdp.eligibility_at(found.id, at, lambda: db.connect(url, DbRole.COMPLIANCE))
+    if told is None:
+        raise NotFound("this person was not on record then")
+    return {**_shown(gate, caller, told), "at": timestamp(at)}
 
 
 @router.get("/eligibility")
@@ -61,7 +81,8 @@ def _standing(standing: Standing, *, explained: bool) -> dict[str, Any]:
     actions = [{"code": code, "what": what, "who": who} for code, what, who in standing.actions]
     more: dict[str, Any] = {}
     if explained:
-        more = {"outcome": standing.outcome.lower(), "codes": [reason.code for reason in standing.reasons]}
+        codes = [reason.code for reason in standing.reasons]
+        more = {"outcome": standing.outcome.lower(), "codes": codes, "policy_revision": standing.policy_revision}
     return {"model": standing.model, "status": standing.status, "actions": actions, **more}
 
 

@@ -48,6 +48,7 @@ class Standing:
     model: str | None
     outcome: Outcome
     reasons: tuple[Reason, ...]
+    policy_revision: int
     nowhere: bool = False  # no work country is on record
 
     @property
@@ -126,7 +127,7 @@ def _best(loaded: Loaded, request: Request) -> Standing:
         decision = loaded.policy.decide(facts.derive(loaded.records, asked, loaded.now).vector)
         reasons = tuple(loaded.policy.reasons[code] for code in loaded.policy.all_codes(decision))
         nowhere = request.location.country is None
-        found.append(Standing(request.model or None, decision.outcome, reasons, nowhere))
+        found.append(Standing(request.model or None, decision.outcome, reasons, loaded.policy_revision, nowhere))
         if decision.allowed:
             break
     return min(found, key=lambda standing: ORDER.index(standing.status))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from mythos_gate.authn import bearer
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.authn.bearer import Credential
 from mythos_gate.authn.permissions import Permissions
-from mythos_gate.decision import eligibility, facts, search
+from mythos_gate.decision import eligibility, facts, past, search
 from mythos_gate.decision.eligibility import Eligibility
 from mythos_gate.decision.entry import Entries
 from mythos_gate.decision.library import Connection
@@ -195,6 +195,16 @@ class Pdp:
     def compares(self) -> bool:
         """Whether there is another policy beside the one in force, as far as is known."""
         return self._pip.has_rollout
+
+    async def eligibility_at(
+        self, person: str, day: datetime, connect: Callable[[], Awaitable[asyncpg.Connection]]
+    ) -> Eligibility | None:
+        """The same of one person on a day gone by, as records and policy were then. None: not on record then."""
+        with _UNDECIDED:
+            now = self._clock.wall()
+            reading = past.at(day, now, connect, self._pip.library)
+            async with asyncio.timeout(self._deadline), self._lists, reading as (connection, pip):
+                return next(iter(await eligibility.of(connection, pip, [person])), None)
 
     async def refresh(self, deadline: float) -> None:
         """Hear of all changes so far: what is decided after this rests on a later snapshot. `NotDecided`."""
