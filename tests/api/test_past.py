@@ -80,7 +80,9 @@ async def test_who_was_not_on_record_then_is_not_found(service, officer, auditor
     assert (await officer("GET", f"people/acme/nobody/access?at={moment(service)}")).status_code == 404
 
 
-@pytest.mark.parametrize("role", ["mythos_gate_service", "mythos_gate_reader", "mythos_gate_office", "mythos_gate_tenant"])
+@pytest.mark.parametrize(
+    "role", ["mythos_gate_service", "mythos_gate_reader", "mythos_gate_office", "mythos_gate_tenant"]
+)
 async def test_the_past_is_read_by_compliance_alone(service, role):
     assert service.sql("SELECT has_schema_privilege(%s, 'past', 'USAGE')", role) == [(False,)]
     assert service.sql("SELECT has_schema_privilege('mythos_gate_compliance', 'past', 'USAGE')") == [(True,)]
