@@ -42,8 +42,13 @@ class Path:
 
     grant: str
     version: str
+    incident: bool
     endpoints: int
     asks: tuple[int, ...]
+
+    @property
+    def name(self) -> tuple[str, str, bool]:
+        return self.grant, self.version, self.incident
 
 
 @dataclass(slots=True)
@@ -99,7 +104,7 @@ class World:
     def _stood(self, organization: str, answers: tuple[int, ...]) -> Stand:
         if not answers:
             return Stand(Outcome.DENY, NO_REQUEST, {})
-        decided = [self.policy.decide(dict(zip(FACTS, self._vectors[each], strict=True))) for each in answers]
+        decided = [self.policy.by_table(dict(zip(FACTS, self._vectors[each], strict=True))) for each in answers]
         best = min(decided, key=lambda decision: BEST.index(decision.outcome))
         opened = {
             path: path.endpoints
@@ -143,7 +148,7 @@ def _plan(holdings: Sequence[Holding], population: Population, organization: str
                             places[ask] = len(plan.asks)
                             plan.asks.append((holding, ask))
                         indexes.append(places[ask])
-                    plan.paths.append(Path(grant.id, version, endpoints, tuple(indexes)))
+                    plan.paths.append(Path(grant.id, version, incident, endpoints, tuple(indexes)))
     return plan
 
 
@@ -246,10 +251,9 @@ class _Tally:
 
 
 def _difference(one: Stand, other: Stand) -> dict[Path, int]:
-    there = {(path.grant, path.version, path.endpoints) for path in other.open}
-    return {
-        path: number for path, number in one.open.items() if (path.grant, path.version, path.endpoints) not in there
-    }
+    """What is open in one alone. Two worlds may ask about a path in different ways."""
+    there = {path.name for path in other.open}
+    return {path: number for path, number in one.open.items() if path.name not in there}
 
 
 def _add(counts: Counts, change: Counts) -> None:

@@ -44,8 +44,8 @@ SELECT p.id, p.organization_id, p.status, p.employment, p.training_expires > $1 
   p.review_due > $1 IS TRUE, coalesce(e.us_person, 'unknown'), e.us_basis IS NOT NULL, e.evidence_expires > $1 IS TRUE,
   n.records, s.status,
   CASE WHEN s.screened_at > $1 THEN -1 WHEN s.screened_at IS NULL THEN NULL
-    ELSE (SELECT count(*) FROM unnest($3::integer[]) h WHERE $1::timestamptz - s.screened_at > make_interval(hours => h))
-    END,
+    ELSE (SELECT count(*) FROM unnest($3::integer[]) AS age
+      WHERE $1::timestamptz - s.screened_at > make_interval(hours => age)) END,
   i.person_id IS NOT NULL, t.grants, l.grants, p.work_country,
   (p.training_expires > $2 AND p.review_due > $2 AND s.screened_at IS NOT NULL
     AND e.person_id IS NOT NULL AND (e.us_person <> 'no' OR e.evidence_expires > $2)) IS NOT TRUE
