@@ -145,14 +145,20 @@ class Service:
         async with self.gate.registry.change("policy_activated", "test") as change:
             await policies.activate(change, content_hash(files), files)
 
-    async def simulated(self, policy: str, needs: Needs = ONE, acknowledge: Sequence[str] = ()) -> str:
-        """The reports that an activation asks for, as if they had been made: the id of the simulation."""
+    async def simulated(
+        self,
+        policy: str,
+        needs: Needs = ONE,
+        acknowledge: Sequence[str] = (),
+        kinds: Sequence[ReportKind] = (ReportKind.CHECKS, ReportKind.IMPACT),
+    ) -> str:
+        """The reports that an activation asks for, as if they had been made: the id of the last."""
         async with self.gate.registry.change("policy_reported", "test") as change:
             now = await policies.in_force(change.connection)
             standing = Standing(now["policy_sha256"], now["data_set"])
-            for kind in (ReportKind.CHECKS, ReportKind.IMPACT):
+            for kind in kinds:
                 apart = {"acknowledge": list(acknowledge)} if kind == ReportKind.IMPACT else {}
-                report = policy_reports.Report(kind, True, {}, apart, needs)
+                report = policy_reports.Report(kind, passed=True, figures={}, apart=apart, needs=needs)
                 made = await policy_reports.keep(change, policy, report, standing)
         return str(made["id"])
 

@@ -136,7 +136,13 @@ async def simulate_policy(
     url = db.role_urls(gate.settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
     async with gate.simulating:
         found, base, data_set = await child.impact_of(url, files)
-    report = Report(ReportKind.IMPACT, True, found.figures, found.apart, _needs(gate.settings, found))
+    report = Report(
+        ReportKind.IMPACT,
+        passed=True,
+        figures=found.figures,
+        apart=found.apart,
+        needs=_needs(gate.settings, found),
+    )
     async with gate.registry.change("policy_reported", caller.id) as change:
         made = await policy_reports.keep(change, identifier, report, Standing(base, data_set))
     response.headers["Location"] = f"/v1/policies/{identifier}/reports/{made['id']}"

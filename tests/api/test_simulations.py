@@ -1,0 +1,117 @@
+"""Who would gain and lose is known, from everybody on record, before a policy is put in force."""
+
+import pytest
+from sqlalchemy import text
+
+from mythos_gate.terms import ReportKind, Role
+from tests.analysis.test_impact import without
+from tests.api.test_policies import BASELINE, outcome
+from tests.api.test_resources import Rest, officer, second  # noqa: F401  fixtures
+
+pytestmark = pytest.mark.anyio
+TABLE = BASELINE["access.csv"]
+
+
+def lacking(row):
+    (line,) = [each for each in TABLE.splitlines() if each.startswith(f"{row},")]
+    return BASELINE | {"access.csv": TABLE.replace(line + "\n", "")}
+
+
+@pytest.fixture
+async def staff(service):
+    """The US person of acme is allowed; the training of the Canadian has expired."""
+    people = "organization,external_id,employment,work_country,training_expires\n"
+    await service.load(people=people + "acme,us,employee,US,now+90d\nacme,ca,employee,US,now-1d\n")
+
+
+async def simulated(officer, row):  # noqa: F811
+    made = await officer("POST", "policies", {"files": lacking(row)})
+    answer = await officer("POST", f"policies/{made.json()['id']}/simulations")
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+async def test_a_simulation_tells_who_would_be_newly_allowed(service, officer, staff):  # noqa: F811
+    assert without("training-expired").sha256 != without("screening-stale").sha256
+    report = await simulated(officer, "training-expired")
+    figures = report.json()["figures"]
+    assert (figures["people"], figures["agents"]) == (4, 1)  # two are officers, of an office without grants
+    assert figures["standing"]["before"] == {"allow": 2, "deny": 3}
+    assert figures["standing"]["after"] == {"allow": 3, "deny": 2}
+    assert figures["changes"]["people"]["newly_allowed"] == 1
+    assert figures["reasons"] == [{"before": "TRAINING_EXPIRED", "after": "ALLOW", "subjects": 1}]
+    assert figures["by_organization"]["acme"]["newly_allowed"] == 1
+    assert figures["paths"]["gained"] == figures["paths"]["after"] - figures["paths"]["before"] > 0
+    [(ca,)] = service.sql("SELECT id FROM people WHERE external_id = 'ca'")
+    path = report.headers["location"].removeprefix("/v1/")
+    apart = (await officer("GET", path)).json()["apart"]
+    assert (apart["newly_allowed"], apart["acknowledge"]) == ([ca], [])
+    assert apart["by_us_person"]["no"]["newly_allowed"] == 1
+    assert "apart" not in report.json()
+    assert ca not in report.text
+    entries = [each["body"] for each in await service.entries()]
+    assert [each["report"] for each in entries if each["type"] == "policy_report_read"] == [report.json()["id"]]
+    (logged,) = [each for each in entries if each["type"] == "policy_reported"]
+    assert (logged["report_sha256"], logged["policy"]) == (report.json()["sha256"], report.json()["policy"])
+
+
+async def test_what_a_simulation_says_of_people_is_read_by_compliance_alone(service, officer, staff):  # noqa: F811
+    path = (await simulated(officer, "training-expired")).headers["location"].removeprefix("/v1/")
+    policy = path.split("/")[1]
+    await service.load_programme()
+    for role, scope in (
+        (Role.AUDITOR, {}),
+        (Role.OPERATOR, {}),
+        (Role.OFFICER, {"authority": "export-office"}),
+        (Role.ORG_ADMIN, {"organization": "acme"}),
+    ):
+        rest = Rest(service, await service.key(role, **scope))
+        assert (await rest("GET", path)).status_code == 403, role
+        assert (await rest("POST", f"policies/{policy}/simulations")).status_code == 403, role
+    auditor = Rest(service, await service.key(Role.AUDITOR))
+    listed = (await auditor("GET", f"policies/{policy}/reports")).json()["items"]
+    assert [each["kind"] for each in listed] == ["impact"]
+    assert (await officer("GET", f"policies/{'0' * 64}/reports/{listed[0]['id']}")).status_code == 404
+    assert (await officer("GET", f"policies/{policy}/reports/rep_none")).status_code == 404
+    assert (await officer("POST", f"policies/{'0' * 64}/simulations")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("setting", "needs"),
+    [
+        ({}, {"approvals": 1, "acknowledge": 0, "is_staged": False}),
+        ({"approval_paths": 0}, {"approvals": 2, "acknowledge": 0, "is_staged": False}),
+        ({"approval_ratio": 1}, {"approvals": 2, "acknowledge": 0, "is_staged": False}),
+        ({"stage_ratio": 1}, {"approvals": 1, "acknowledge": 0, "is_staged": True}),
+    ],
+)
+async def test_the_limits_are_settings(service, officer, staff, setting, needs):  # noqa: F811
+    for name, value in setting.items():
+        setattr(service.gate.settings, name, value)
+    assert (await simulated(officer, "training-expired")).json()["needs"] == needs
+
+
+async def test_a_policy_that_was_simulated_is_approved_and_decides(service, officer, second, staff):  # noqa: F811
+    report = await simulated(officer, "training-expired")
+    policy = report.json()["policy"]
+    await service.simulated(policy, kinds=[ReportKind.CHECKS])
+    wanted = await officer("POST", f"policies/{policy}/activate")
+    assert wanted.json()["members"] == {"simulation": report.json()["id"]}
+    assert (await second.approve(wanted.json()["id"])).status_code == 200
+    assert await outcome(service) == ("allow", 2)
+
+
+async def test_a_citizen_of_some_countries_who_would_be_allowed_is_acknowledged_by_name(
+    service, officer, second, staff
+):  # noqa: F811
+    [(ca,)] = service.sql("SELECT id FROM people WHERE external_id = 'ca'")
+    async with service.gate.registry.change("test", "test") as change:
+        await change.connection.execute(text("UPDATE nationality_records SET country = 'VN'"))
+    report = await simulated(officer, "training-expired")
+    policy = report.json()["policy"]
+    assert report.json()["needs"]["acknowledge"] == 1
+    await service.simulated(policy, kinds=[ReportKind.CHECKS])
+    wanted = (await officer("POST", f"policies/{policy}/activate")).json()["id"]
+    refused = await second.approve(wanted)
+    assert (refused.status_code, refused.json()["code"]) == (403, "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED")
+    assert (await second.approve(wanted, acknowledged=[ca])).status_code == 200
