@@ -50,7 +50,7 @@ def test_an_agent_at_home_whose_runtime_is_not_permitted_is_nowhere():
     atlas = cases.read_jurisdictions((POLICIES / "jurisdictions.csv").read_text())
     atlas = facts.Jurisdictions({code: row for code, row in atlas.items() if code != "US"})
     rng = random.Random(2)
-    found = []
+    found: list[facts.Vector] = []
     while len(found) < 20:
         raw = random_cases.document(rng)
         if raw["agent"] and raw["location"]:

@@ -67,7 +67,7 @@ CLAUSES: Mapping[str, Mapping[str, str]] = {
         "active": "the person is active",
     },
     "presence": {
-        "unverified": "whether the person is a US person is not verified",
+        "unverified": "the person's status as a US person is not verified",
         "us_domestic": "a US person is in the United States",
         "us_abroad": "a US person is abroad",
         "foreign_domestic": "a foreign person is in the United States",
