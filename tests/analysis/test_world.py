@@ -65,7 +65,7 @@ def test_the_nearest_vector_is_found_among_all():
     assert WORLD.nearest(WORLD.fact("subject", "person"), WORLD.fact("agent", "registered")) is None
 
 
-def test_without_the_solver_it_says_what_to_install():
+def test_without_the_solver_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "z3", None)
     with pytest.raises(Misconfigured, match=r"pip install 'mythos-gate\[proofs\]'"):
         World()

@@ -72,13 +72,17 @@ class World:
         return self._sat(self._solver.check(*formulas))
 
     def nearest(self, *formulas: Formula, to: Vector = ORDINARY) -> Vector | None:
-        """A vector for which all hold, with the fewest facts that are not as in `to`; none if there is no vector."""
+        """A vector for which all hold, with the fewest facts that are not as in `to`; none if there is no vector.
+
+        Of several, one with the fewest facts that are not ordinary.
+        """
         if not self.possible(*formulas):
             return None
         optimize = self._z3.Optimize(ctx=self._context)
         optimize.add(*self._solver.assertions(), *formulas)
         for fact, value in to.items():
-            optimize.add_soft(self._is[fact, value])
+            optimize.add_soft(self._is[fact, value], len(FACTS) + 1)
+            optimize.add_soft(self._is[fact, ORDINARY[fact]], 1)
         assert self._sat(optimize.check())
         model = optimize.model()
         return {
