@@ -91,7 +91,7 @@ def prove(
     with told():
         proven = proofs.prove(Policy(read_files(folder)), proofs.read(invariants.read_text(encoding="utf-8")))
     for proof in proven:
-        typer.echo(f"{'holds ' if proof.holds else 'BROKEN'} {proof.told}")
+        typer.echo(proof.told)
     broken = sum(not proof.holds for proof in proven)
     typer.echo(f"{len(proven) - broken} hold, {broken} broken")
     raise typer.Exit(1 if broken else 0)

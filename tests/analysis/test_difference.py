@@ -49,6 +49,17 @@ def test_a_policy_is_stricter_looser_equal_or_neither(table, verdict, told):
     assert (found.verdict, [example.told for example in found.examples]) == (verdict, told)
 
 
+def test_a_hold_that_goes_is_looser_though_it_shows_the_denials_behind_it():
+    pending = "screening-pending,50,person,deny,HOLD,SCREENING_HIT_PENDING,no,screening=pending\n"
+    found = difference.compare(FIRST, changed(TABLE.replace(pending, "")))
+    assert found.verdict == Verdict.LOOSER
+    assert [(example.before, example.after) for example in found.examples] == [
+        (Outcome.DENY, Outcome.ALLOW),  # of an agent, whose sponsor's hold is a deny
+        (Outcome.HOLD, Outcome.ALLOW),
+        (Outcome.HOLD, Outcome.DENY),
+    ]
+
+
 def test_the_other_way_round_it_is_the_other():
     found = difference.compare(changed(HELD), FIRST)
     assert found.verdict == Verdict.STRICTER

@@ -13,6 +13,8 @@ from mythos_gate.terms import Outcome
 
 # From the strictest: a review can lift a hold.
 STRICTNESS = (Outcome.DENY, Outcome.HOLD, Outcome.ALLOW)
+# Who gains and who loses comes first.
+KINDS = sorted(permutations(STRICTNESS, 2), key=lambda kind: (kind[1] != Outcome.ALLOW, kind[0] != Outcome.ALLOW))
 SAID = {Outcome.DENY: "denied", Outcome.HOLD: "held", Outcome.ALLOW: "allowed"}
 
 
@@ -58,7 +60,7 @@ def compare(first: Policy, second: Policy) -> Comparison:
     world = World()
     before, after = Answers(world, first), Answers(world, second)
     examples = []
-    for was, becomes in permutations(STRICTNESS, 2):
+    for was, becomes in KINDS:
         vector = world.nearest(before.of[was], after.of[becomes])
         if vector is not None:
             examples.append(Example(was, becomes, vector))
@@ -67,7 +69,10 @@ def compare(first: Policy, second: Policy) -> Comparison:
 
 
 def _verdict(examples: tuple[Example, ...]) -> Verdict:
-    opened = {STRICTNESS.index(each.after) > STRICTNESS.index(each.before) for each in examples}
+    """By what is allowed; by holds only where that is the same: a row that goes shows the denials behind it."""
+    of_access = [each for each in examples if Outcome.ALLOW in {each.before, each.after}]
+    counting = of_access or examples
+    opened = {STRICTNESS.index(each.after) > STRICTNESS.index(each.before) for each in counting}
     if len(opened) > 1:
         return Verdict.INCOMPARABLE
     return {None: Verdict.EQUAL, True: Verdict.LOOSER, False: Verdict.STRICTER}[next(iter(opened), None)]
