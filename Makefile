@@ -38,7 +38,7 @@ format: env
 
 lock:
 	@command -v uv >/dev/null || { echo "make: uv is needed to resolve: https://docs.astral.sh/uv" >&2; exit 1; }
-	uv pip compile --universal --python-version 3.11 --generate-hashes --extra embedded --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra embedded --extra proofs --group dev pyproject.toml -o requirements.lock
 
 bench: env .bench/.ready
 	@PYTHONPATH=.bench/site .venv/bin/python -m bench $(SIZE) $(ARGS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 import socket
 import subprocess
@@ -422,6 +423,87 @@ def test_another_policy_gives_other_answers(cli, tmp_path):
     assert " failed" in cli(
         "policy", "test", str(POLICIES / "cases" / "obligations.json"), "--policy", str(tmp_path), code=1
     )
+
+
+def edited(folder: Path, old: str, new: str) -> Path:
+    """The baseline in a folder of its own, with one edit of its table."""
+    folder.mkdir()
+    for name, text in read_files(POLICIES).items():
+        assert name != "access.csv" or old in text
+        (folder / name).write_text(text.replace(old, new) if name == "access.csv" else text)
+    return folder
+
+
+SCREENING = "screening-pending,50,person,deny,HOLD,SCREENING_HIT_PENDING,no,screening=pending\n"
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch):
+    """The command line without a database."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+
+    def run(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert (result.exit_code, result.exception if code == 0 else None) == (code, None), result.output
+        return result.output
+
+    return run
+
+
+def test_the_baseline_passes_its_checks_and_its_invariants_are_proven(offline):
+    assert re.fullmatch(
+        r"0 findings; cases: \d+ passed, 0 failed; invariants: (\d+) of \1 hold\n", offline("policy", "check")
+    )
+    assert offline("policy", "prove").endswith(" hold, 0 broken\n")
+
+
+def test_a_broken_invariant_is_told_with_a_counterexample_in_words(offline, tmp_path):
+    draft = edited(tmp_path / "draft", SCREENING, "")
+    broken = (
+        "clear-screening (never allow where screening=!clear): is broken: the policy allows when"
+        " a possible match of the person waits for adjudication; everything else is in order"
+    )
+    proven, checked = (offline("policy", command, str(draft), code=1).splitlines() for command in ("prove", "check"))
+    assert broken in proven
+    assert proven[-1].endswith(", 1 broken")
+    assert f"FOUND {broken}" in checked
+    own = tmp_path / "own.csv"
+    own.write_text("name,statement,why\nnobody-abroad,never allow where presence=us_abroad,as agreed\n")
+    told = offline("policy", "prove", "--invariants", str(own), code=1)
+    assert "nobody-abroad" in told
+    assert "a US person is abroad; everything else is in order" in told
+
+
+def test_two_policies_differ_by_rows_and_by_answers(offline, tmp_path):
+    draft = str(edited(tmp_path / "draft", SCREENING, SCREENING.replace("HOLD", "DENY")))
+    (tmp_path / "draft" / "thresholds.csv").write_text(
+        (POLICIES / "thresholds.csv").read_text().replace("approvers,2", "approvers,3")
+    )
+    said = "SCREENING_HIT_PENDING (person, 50) where screening=pending"
+    limit = "threshold approvers: 2 before, 3 after"
+    assert offline("policy", "diff", str(POLICIES), draft).splitlines() == [
+        f"- screening-pending: HOLD {said}",
+        f"+ screening-pending: DENY {said}",
+        limit,
+    ]
+    assert offline("policy", "diff", str(POLICIES), draft, "--semantic").splitlines() == [
+        "stricter",
+        "  held before, denied after: a possible match of the person waits for adjudication; everything else is in order",
+        limit,
+    ]
+    assert offline("policy", "diff", str(POLICIES), str(POLICIES), "--semantic") == "equal\n"
+    assert "is missing" in offline("policy", "diff", str(POLICIES), str(tmp_path), code=1)
+    assert "give --key" in offline("policy", "diff", str(POLICIES), "a" * 64, code=1)
+
+
+def test_a_policy_on_record_is_told_apart_from_a_folder(cli, direct, tmp_path):
+    cli("policy", "activate", str(POLICIES))
+    draft = edited(tmp_path / "draft", SCREENING, "")
+    stored = Policy(read_files(POLICIES)).sha256
+    assert "looser" in cli("policy", "diff", stored, str(draft), "--semantic")
+    assert "no such policy" in cli("policy", "diff", "a" * 64, str(draft), code=1)
+    gateway = cli("keys", "create", "gw", "--role", "gateway", "--service").split()[0]
+    assert "may not read programme" in cli("policy", "diff", stored, str(draft), "--key", gateway, code=1)
 
 
 # --- serve and ask ----------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 
 from fastapi.routing import APIRoute
@@ -182,3 +184,15 @@ def test_no_url_has_a_place_for_personal_data():
     ]
     assert len(parameters) > 60
     assert [each for each in parameters if each[2] != "header" and each[1] in PERSONAL] == []
+
+
+LATE = {"z3", "pyarrow"}  # optional, and slow to load
+
+
+def test_whoever_serves_loads_no_solver():
+    """Nor does a command that asks for none."""
+    code = "import sys, mythos_gate.app, mythos_gate.cli, mythos_gate.analysis.checks; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(told.stdout.split())
+    assert "mythos_gate.analysis.world" in loaded
+    assert loaded & LATE == set()

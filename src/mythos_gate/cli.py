@@ -25,30 +25,27 @@ from mythos_gate import (
     key_commands,
     log_commands,
     logs,
+    policy_commands,
     request_commands,
     revision,
     sequencing,
 )
 from mythos_gate.api import wire
 from mythos_gate.db import DbRole
-from mythos_gate.decision import cases, catalogue
-from mythos_gate.decision.policy import Policy, read_files
-from mythos_gate.errors import Invalid, Misconfigured, NotFound
-from mythos_gate.registry import callers, imports, officers, policies
+from mythos_gate.errors import Misconfigured, NotFound
+from mythos_gate.registry import callers, imports
 from mythos_gate.registry.change import Registry
-from mythos_gate.registry.widening import Wanted
-from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import LOCAL, Key, allowed, told, with_registry
-from mythos_gate.terms import Permission, RequestedAction, Role
+from mythos_gate.settings import Settings
+from mythos_gate.terminal import LOCAL, Key, told, with_registry
+from mythos_gate.terms import Role
 from mythos_gate.workers import Workers
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 database = typer.Typer(no_args_is_help=True, help="The database's schema.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once; only its hash is kept.")
-policy = typer.Typer(no_args_is_help=True, help="The decision policy.")
 app.add_typer(database, name="db")
 app.add_typer(keys, name="keys")
-app.add_typer(policy, name="policy")
+app.add_typer(policy_commands.app, name="policy")
 app.add_typer(request_commands.app, name="requests")
 app.add_typer(log_commands.app, name="log")
 console = Console()
@@ -283,72 +280,6 @@ def _show(answered: dict[str, Any], subject: str, *, recorded: bool) -> None:
         console.print(table)
     kept = f"recorded as {context['id']}" if recorded else "dry run: nothing recorded, no seat claimed"
     console.print(f"{kept}, policy revision {context['policy_revision']}", highlight=False)
-
-
-# --- policy ---------------------------------------------------------------------------------------------------
-
-PolicyFolder = Annotated[Path, typer.Option("--policy", exists=True, file_okay=False)]
-BASELINE = root() / "policies"
-
-
-@policy.command("test")
-def run_cases(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False)],
-    folder: PolicyFolder = BASELINE,
-) -> None:
-    """Run policy cases through the product's records and facts, without a database."""
-    passed = failed = 0
-    with told():
-        tested = Policy(read_files(folder))
-        atlas = folder if (folder / "jurisdictions.csv").is_file() else BASELINE
-        known = cases.read_jurisdictions((atlas / "jurisdictions.csv").read_text(encoding="utf-8"))
-        for file in files:
-            try:
-                for result in cases.run(cases.read(file.read_text(encoding="utf-8")), tested, known):
-                    passed, failed = passed + (not result.differences), failed + bool(result.differences)
-                    if result.differences:
-                        _show_failure(result)
-            except Invalid as error:
-                raise Invalid(f"{file}: {error}") from error
-    typer.echo(f"{passed} passed, {failed} failed")
-    raise typer.Exit(1 if failed else 0)
-
-
-def _show_failure(result: cases.Result) -> None:
-    typer.echo(f"FAILED {result.scenario.id} {result.scenario.title}")
-    for name, (expected, got) in result.differences.items():
-        typer.echo(f"  {name}: expected {expected}, got {got}")
-    typer.echo("  facts: " + ", ".join(f"{fact}={value}" for fact, value in result.vector.items()))
-
-
-@policy.command("reasons")
-def show_reasons(folder: PolicyFolder = BASELINE) -> None:
-    """The catalogue of reasons as a page in Markdown."""
-    with told():
-        typer.echo(catalogue.page(read_files(folder)), nl=False)
-
-
-@policy.command()
-def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)], key: Key) -> None:
-    """Request to put a policy in force, once it is validated and built. In the demo's database it is at once."""
-
-    async def work(registry: Registry) -> str:
-        found = await allowed(registry, key, Permission.ACTIVATE_POLICY)
-        files = read_files(folder)
-        built = Policy(files)
-        async with registry.engine.connect() as connection:
-            demo, known = await officers.is_demo(connection), await policies.page(connection, only=built.sha256)
-        if demo:
-            async with registry.change("policy_activated", found.id) as change:
-                return f"policy revision {await policies.activate(change, built.sha256, files)} is active"
-        if not known:
-            async with registry.change("policy_stored", found.id) as change:
-                await policies.store(change, built.sha256, files)
-        wanted = Wanted(RequestedAction.ACTIVATE, "policies", built.sha256)
-        return await request_commands.request(registry, key, wanted)
-
-    with told():
-        typer.echo(with_registry(Settings(), work))
 
 
 # --- keys -----------------------------------------------------------------------------------------------------
