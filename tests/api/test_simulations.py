@@ -101,9 +101,7 @@ async def test_a_policy_that_was_simulated_is_approved_and_decides(service, offi
     assert await outcome(service) == ("allow", 2)
 
 
-async def test_a_citizen_of_some_countries_who_would_be_allowed_is_acknowledged_by_name(
-    service, officer, second, staff
-):  # noqa: F811
+async def test_whoever_asks_for_it_is_acknowledged_by_name(service, officer, second, staff):  # noqa: F811
     [(ca,)] = service.sql("SELECT id FROM people WHERE external_id = 'ca'")
     async with service.gate.registry.change("test", "test") as change:
         await change.connection.execute(text("UPDATE nationality_records SET country = 'VN'"))
