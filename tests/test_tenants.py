@@ -31,6 +31,7 @@ FURTHER = [
     "INSERT INTO scim_users (person_id, organization_id, user_name, attributes) VALUES ('per_1', 'org_1', 'u', '{}')",
     "INSERT INTO scim_groups (id, organization_id, display_name) VALUES ('grp_1', 'org_1', 'G')",
     "INSERT INTO scim_members VALUES ('grp_1', 'per_1', 'org_1')",
+    "INSERT INTO invitations (id, organization_id, hash, expires_at) VALUES ('inv_1', 'org_1', sha256(''), now())",
 ]  # fmt: skip
 
 
@@ -142,12 +143,21 @@ def test_a_tenant_changes_and_deletes_nothing_of_others(owner, organization, cha
         "UPDATE agents SET status = 'suspended'",
         "UPDATE endpoints SET status = 'retired'",
         "UPDATE change_requests SET state = 'withdrawn', decided_by = 'cal_1'",
+        "UPDATE invitations SET state = 'withdrawn'",
         "DELETE FROM seats",
         "UPDATE seat_counts SET used = 0",
         "UPDATE idempotency_keys SET told_at = now()",
     ):
         become(owner, WRITER, organization)
         assert owner.execute(statement).rowcount == changed, statement
+
+
+def test_the_hash_of_an_invitation_is_not_a_tenants_to_read(owner):
+    for role in (READER, WRITER):
+        become(owner, role, "org_1")
+        assert owner.execute("SELECT id, state FROM invitations").fetchall() == [("inv_1", "open")]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+            owner.execute("SELECT hash FROM invitations")
 
 
 @pytest.mark.parametrize("table", sorted(APART | {"callers", "api_keys", "grants_history", "log_entries", "stops"}))
