@@ -82,8 +82,8 @@ from mythos_gate.settings import Settings, root
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 NOUNS = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, change_requests, stops,
-    holds, people, assessments, eligibility, onboarding, invitations, ownership, break_glass, screenings, data_sets, programme,
-    policies, rollouts, keys, resources, scim, log, exports, tlog, health,
+    holds, people, assessments, eligibility, onboarding, invitations, ownership, break_glass, screenings, data_sets,
+    programme, policies, rollouts, keys, resources, scim, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]

@@ -5,7 +5,7 @@ import pytest
 from mythos_gate import app
 from mythos_gate.authn import api_keys
 from mythos_gate.authn.lockout import MOST
-from mythos_gate.registry import invitations
+from mythos_gate.registry import callers, invitations
 from mythos_gate.terms import Role
 from tests import postgres
 from tests.api.test_personal_data import named
@@ -218,9 +218,10 @@ async def test_compliance_invites_for_an_organization_and_whoever_accepts_agrees
 
 
 async def test_a_service_that_invites_is_nobody_who_asked(service):
-    provider = Rest(service, await service.key(Role.ORG_ADMIN, organization="acme", person=None))
-    service.sql("UPDATE callers SET kind = 'service' WHERE organization_id IS NOT NULL")
-    made = await invited(provider)
+    async with service.gate.registry.change("key_created", "test") as change:
+        scope = callers.Scope(organization="acme")
+        key = await callers.create_key(change, "directory", [Role.ORG_ADMIN], service=True, scope=scope)
+    made = await invited(Rest(service, {"Authorization": f"Bearer {key.text}"}))
     assert (await accept(service, made["token"])).status_code == 201
     assert service.sql("SELECT requested_by FROM people WHERE external_id = 'e-7'") == [(None,)]
 
@@ -265,8 +266,9 @@ async def test_with_an_issuer_only_whom_it_is_for_accepts(trusting, signing):
         return {"Authorization": f"Bearer {signing.token(**claims)}"}
 
     kim = bearer(sub="kim", employee="e-7", employer="acme")
+    nobody: dict[str, str] = {}
     for headers in (
-        {},
+        nobody,
         admin.headers,
         trusting.authorization(Role.COMPLIANCE),
         bearer(sub="kim"),

@@ -62,7 +62,10 @@ async def other(world):  # noqa: F811
     own = "organization_id = (SELECT id FROM organizations WHERE slug = 'other')"
     found = {
         **{noun: f"SELECT id FROM {noun} WHERE {own} AND external_id = 'zeb'" for noun in STAFF},
-        **{noun: f"SELECT id FROM {noun} WHERE {own}" for noun in ("grants", "stops", "break_glasses", "legal_holds", "invitations")},
+        **{
+            noun: f"SELECT id FROM {noun} WHERE {own}"
+            for noun in ("grants", "stops", "break_glasses", "legal_holds", "invitations")
+        },
         "organizations": "SELECT id FROM organizations WHERE slug = 'other'",
         "change_requests": "SELECT id FROM change_requests",
         "keys": f"SELECT k.id FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE {own}",

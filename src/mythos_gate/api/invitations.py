@@ -107,6 +107,6 @@ async def withdraw(invitation: Name, gate: TheGate, caller: MayEnrol) -> Mapping
 
 @router.post("/accept", status_code=201, openapi_extra=body.documented(Acceptance))
 async def accept(gate: TheGate, by: Annotated[Accepting, Depends(accepting)]) -> Mapping[str, Any]:
-    """Accept your own invitation: you are on record, with both agreements. Access still takes what it takes of others."""
+    """Accept your own invitation: you are on record, with both agreements. Access takes what it takes of anybody."""
     async with gate.registry.change("invitation_accepted", by.actor) as change:
         return await invitations.accept(change, by.invited, gate.now)

@@ -20,7 +20,7 @@ def _identity(text: str) -> str:
     """
     return f"""CASE WHEN {text} LIKE '%/%' THEN coalesce((SELECT named.id FROM organizations home
       JOIN people named ON named.organization_id = home.id AND named.external_id = split_part({text}, '/', 2)
-      WHERE home.slug = split_part({text}, '/', 1)), {text}) ELSE {text} END"""
+      WHERE home.slug = split_part({text}, '/', 1)), {text}) ELSE {text} END"""  # noqa: S608  names of the schema
 
 
 # One row for each record that was found, under its key; the guard's columns in each, and alone if none was.
@@ -108,8 +108,8 @@ found AS (
       'names', ARRAY[p.external_id, p.slug || '/' || p.external_id], 'status', p.status,
       'employment', p.employment, 'training_expires', p.training_expires, 'acceptable_use', p.acceptable_use,
       'technology_control_plan', p.technology_control_plan,
-      'approvers', ARRAY(SELECT {_identity('a.approver')} FROM approvals a WHERE a.person_id = p.id),
-      'requested_by', {_identity('p.requested_by')}, 'review_due', p.review_due,
+      'approvers', ARRAY(SELECT {_identity("a.approver")} FROM approvals a WHERE a.person_id = p.id),
+      'requested_by', {_identity("p.requested_by")}, 'review_due', p.review_due,
       'screening', (SELECT jsonb_build_object('status', s.status, 'screened_at', s.screened_at)
                     FROM person_screenings s WHERE s.person_id = p.id),
       'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.person_id = p.id),

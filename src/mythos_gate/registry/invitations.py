@@ -31,7 +31,7 @@ OWN = "i.organization_id = coalesce(CAST(:own AS text), i.organization_id)"
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """Whose invitation was presented: `person` is `ORGANIZATION/EXTERNAL_ID`, who is not on record before they accept."""
+    """Whose invitation was presented; `person` is `ORGANIZATION/EXTERNAL_ID`, not on record before they accept."""
 
     id: str
     organization: str
@@ -41,6 +41,7 @@ class Invited:
 
 
 # --- inviting -------------------------------------------------------------------------------------------------
+
 
 async def invite(change: Change, members: Mapping[str, Any], writer: Writer, until: datetime) -> dict[str, Any]:
     """The invitation with its `token`, which is kept nowhere. What could not be enrolled cannot be invited.
@@ -56,9 +57,10 @@ async def invite(change: Change, members: Mapping[str, Any], writer: Writer, unt
     change.forget()
     token, made = api_keys.create(PREFIX)
     identifier = _id(made)
+    home = select(organizations.c.id).where(organizations.c.slug == enrolled["organization"])
     values = {
         "id": identifier,
-        "organization_id": select(organizations.c.id).where(organizations.c.slug == enrolled["organization"]),
+        "organization_id": home.scalar_subquery(),
         "hash": made.hash,
         "members": {name: value for name, value in members.items() if name != "organization"},
         "requested_by": enrolled["requested_by"],
@@ -108,8 +110,8 @@ async def accept(change: Change, invited: Invited, now: datetime) -> dict[str, A
     """The person on record, as at an enrolment, with both agreements as given by themselves. `Conflict`, `Invalid`."""
     row = await _open(change, invited.id, invited.organization_id)
     # A service, so that it is nobody who asked for the access: that was whoever invited.
-    own = {"organization": invited.organization, "organization_id": invited.organization_id, "is_service": True}
-    caller = Caller(invited.id, invited.id, invited.id, frozenset(), **own)
+    own, name = invited.organization, invited.id
+    caller = Caller(name, name, name, frozenset(), own, invited.organization_id, is_service=True)
     writer = Writer(caller, lambda permission: permission == Permission.ENROL, now, now)
     said = row["members"] | {EVIDENCE: row["members"].get(EVIDENCE) or invited.id} | dict.fromkeys(AGREEMENTS, True)
     values = {**said, "organization": invited.organization, "requested_by": row["requested_by"]}
@@ -131,7 +133,7 @@ async def withdraw(change: Change, identifier: str, caller: Caller) -> dict[str,
 LOCKED = text(f"SELECT members, requested_by, {STATE} AS state FROM invitations i WHERE {OWN} AND id = :id FOR UPDATE")  # noqa: S608
 
 
-async def _open(change: Change, identifier: str, own: str | None) -> Mapping[str, Any]:
+async def _open(change: Change, identifier: str, own: str | None) -> RowMapping:
     """Locked, so that it ends once. `NotFound`, or `Conflict` if it is over."""
     row = (await change.connection.execute(LOCKED, {"id": identifier, "own": own})).mappings().one_or_none()
     if row is None:

@@ -99,29 +99,29 @@ async def revoke_grant(change: Change, identifier: str, reason: str | None, call
 
 async def suspend_person(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """Seats end with the suspension."""
-    standing = await _set(change, PERSON, _by_name(tables.people, reference, caller.organization_id), "suspended", reason, caller)
+    standing = await _set(change, PERSON, _own(tables.people, reference, caller), "suspended", reason, caller)
     await seats.release(change.connection, [standing.id])
     return standing
 
 
 async def revoke_person(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """The employment ends, and with it the seats."""
-    standing = await _set(change, EMPLOYMENT, _by_name(tables.people, reference, caller.organization_id), "ended", reason, caller)
+    standing = await _set(change, EMPLOYMENT, _own(tables.people, reference, caller), "ended", reason, caller)
     await seats.release(change.connection, [standing.id])
     return standing
 
 
 async def suspend_agent(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference, caller.organization_id), "suspended", reason, caller)
+    return await _set(change, AGENT, _own(tables.agents, reference, caller), "suspended", reason, caller)
 
 
 async def revoke_agent(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference, caller.organization_id), "revoked", reason, caller)
+    return await _set(change, AGENT, _own(tables.agents, reference, caller), "revoked", reason, caller)
 
 
 async def revoke_endpoint(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """Retired: a device that comes back is enrolled anew."""
-    return await _set(change, ENDPOINT, _by_name(tables.endpoints, reference, caller.organization_id), "retired", reason, caller)
+    return await _set(change, ENDPOINT, _own(tables.endpoints, reference, caller), "retired", reason, caller)
 
 
 async def activate(change: Change, resource: str, reference: str) -> Standing:
@@ -132,7 +132,7 @@ async def activate(change: Change, resource: str, reference: str) -> Standing:
         "people": (PERSON, _by_name(tables.people, reference)),
         "agents": (AGENT, _by_name(tables.agents, reference)),
     }[resource]
-    standing = await _set(change, noun, which, "active", None)
+    standing = await _set(change, noun, which, "active", None, None)
     if noun is GRANT:
         authority = select(tables.grants.c.authority_id).where(tables.grants.c.id == standing.id)
         await places.check(change, (await change.connection.execute(authority)).scalars())
@@ -142,6 +142,10 @@ async def activate(change: Change, resource: str, reference: str) -> Standing:
 def _by_id(identifier: str, own: str | None) -> ColumnElement[bool]:
     grants = tables.grants.c
     return (grants.id == identifier) & (true() if own is None else grants.authority_id == own)
+
+
+def _own(table: Table, reference: str, caller: Caller) -> ColumnElement[bool]:
+    return _by_name(table, reference, caller.organization_id)
 
 
 def _by_slug(reference: str) -> ColumnElement[bool]:
@@ -157,7 +161,12 @@ def _by_name(table: Table, reference: str, own: str | None = None) -> ColumnElem
 
 
 async def _set(
-    change: Change, noun: _Noun, which: ColumnElement[bool], status: str, reason: str | None, caller: Caller | None = None
+    change: Change,
+    noun: _Noun,
+    which: ColumnElement[bool],
+    status: str,
+    reason: str | None,
+    caller: Caller | None = None,
 ) -> Standing:
     """By the caller, unless it is put in force: that is a request's approval."""
     query = select(noun.table.c.id, noun.table.c[noun.column].label("status")).where(which)
