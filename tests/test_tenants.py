@@ -76,7 +76,7 @@ def become(connection, role, organization):
 def test_every_table_with_an_organization_has_a_policy_for_tenants(owner):
     secured = dict(owner.execute("SELECT relname, relrowsecurity FROM pg_class WHERE relkind = 'r'").fetchall())
     policies = owner.execute(
-        "SELECT tablename, policyname, roles::text[], qual, with_check FROM pg_policies"
+        "SELECT tablename, policyname, roles::text[], qual, with_check FROM pg_policies WHERE permissive = 'PERMISSIVE'"
     ).fetchall()
     expected = of_organizations()
     assert len(expected) > 40
@@ -109,6 +109,19 @@ def test_a_tenant_sees_its_own_rows_and_without_an_organization_none(owner, role
         assert (seen[None], seen[""], seen["nowhere"]) == (0, 0, 0), (table, seen)
         tried += 1
     assert tried > 40
+
+
+def test_a_tenant_changes_nothing_of_whoever_has_a_key(owner):
+    caller = "INSERT INTO callers (id, name, kind, roles, organization_id) VALUES ('{0}', '{0}', 'person', '{{org_admin}}', 'org_1')"
+    become(owner, WRITER, "org_1")
+    owner.execute(caller.format("tok_1"))
+    assert owner.execute("UPDATE callers SET roles = '{scim}'").rowcount == 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        owner.execute(caller.format("cal_3"))
+    become(owner, WRITER, "org_1")
+    assert owner.execute("UPDATE callers SET roles = '{org_admin,compliance}'").rowcount == 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+        owner.execute("INSERT INTO api_keys (id, caller_id, hash) VALUES ('k3', 'cal_2', sha256(''))")
 
 
 NEW = "INSERT INTO people (id, organization_id, external_id, status, employment) VALUES ('per_9', '{}', 'n', 'active', 'employee')"

@@ -21,7 +21,7 @@ CREATE TABLE invitations (
     FOREIGN KEY (organization_id, person_id) REFERENCES people (organization_id, id),
   CONSTRAINT ck_invitations_hash CHECK (octet_length(hash) = 32),
   CONSTRAINT ck_invitations_state CHECK (state IN ('open', 'accepted', 'withdrawn')),
-  CONSTRAINT ck_invitations_members CHECK (state = 'open' OR members IS NULL),
+  CONSTRAINT ck_invitations_members CHECK (state = 'open' OR num_nonnulls(members, requested_by) = 0),
   CONSTRAINT ck_invitations_person_id CHECK ((state = 'accepted') = (person_id IS NOT NULL))
 );
 CREATE INDEX ix_invitations_organization_id ON invitations (organization_id);
@@ -38,11 +38,20 @@ SHOWN = "id, organization_id, members, requested_by, state, person_id, expires_a
 KEPT = "kind, roles, organization_id, models, organizations, authority_id, person_id"
 GRANTS = f"""
 GRANT SELECT ({SHOWN}) ON invitations TO mythos_gate_reader, mythos_gate_tenant_reader;
-GRANT SELECT, INSERT, UPDATE (members, state, person_id) ON invitations TO mythos_gate_compliance;
-GRANT INSERT, UPDATE (members, state, person_id) ON invitations TO mythos_gate_tenant;
+GRANT SELECT, INSERT, UPDATE (members, requested_by, state, person_id) ON invitations TO mythos_gate_compliance;
+GRANT INSERT, UPDATE (members, requested_by, state, person_id) ON invitations TO mythos_gate_tenant;
 GRANT SELECT (id), INSERT (id, name, {KEPT}), UPDATE ({KEPT}) ON callers TO mythos_gate_tenant;
 """
+# Of whoever has a key an administrator changes nothing, least of all what they may.
+OF_HOLDERS = """
+CREATE POLICY insert_by_token ON callers AS RESTRICTIVE FOR INSERT TO mythos_gate_tenant
+  WITH CHECK (starts_with(id, 'tok_'));
+CREATE POLICY update_by_token ON callers AS RESTRICTIVE FOR UPDATE TO mythos_gate_tenant
+  USING (starts_with(id, 'tok_'));
+"""
 DOWN = f"""
+DROP POLICY insert_by_token ON callers;
+DROP POLICY update_by_token ON callers;
 REVOKE SELECT (id), INSERT (id, name, {KEPT}), UPDATE ({KEPT}) ON callers FROM mythos_gate_tenant;
 DROP TABLE invitations;
 """
@@ -54,7 +63,7 @@ def _run(sql: str) -> None:
 
 
 def upgrade() -> None:
-    for each in (UP, TENANT, GRANTS):
+    for each in (UP, TENANT, GRANTS, OF_HOLDERS):
         _run(each)
 
 

@@ -716,7 +716,7 @@ invitations = Table(
     ForeignKeyConstraint(["organization_id", "person_id"], ["people.organization_id", "people.id"]),
     CheckConstraint("octet_length(hash) = 32", name="hash"),
     CheckConstraint("state IN ('open', 'accepted', 'withdrawn')", name="state"),
-    CheckConstraint("state = 'open' OR members IS NULL", name="members"),
+    CheckConstraint("state = 'open' OR num_nonnulls(members, requested_by) = 0", name="members"),
     CheckConstraint("(state = 'accepted') = (person_id IS NOT NULL)", name="person_id"),
 )
 

@@ -143,7 +143,9 @@ async def _open(change: Change, identifier: str, own: str | None) -> RowMapping:
     return row
 
 
-END = text("UPDATE invitations SET state = :state, person_id = :person, members = NULL WHERE id = :id")
+END = text(
+    "UPDATE invitations SET state = :state, person_id = :person, members = NULL, requested_by = NULL WHERE id = :id"
+)
 
 
 async def _end(change: Change, identifier: str, state: InvitationState, person: str | None = None) -> None:
@@ -152,7 +154,7 @@ async def _end(change: Change, identifier: str, state: InvitationState, person: 
 
 
 OVER = text(
-    "UPDATE invitations SET members = NULL WHERE state = 'open' AND members IS NOT NULL"
+    "UPDATE invitations SET members = NULL, requested_by = NULL WHERE state = 'open' AND members IS NOT NULL"
     " AND expires_at <= clock_timestamp()"
 )
 
