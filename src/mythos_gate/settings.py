@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     cache: int = Field(50_000, ge=1_000)  # records of each noun that a process keeps in memory
     body_limit: int = Field(65_536, gt=0)  # bytes of a request
     change_request_days: float = Field(7, gt=0)  # until a change request expires
+    invitation_days: float = Field(7, gt=0)  # until an invitation expires
     import_limit: int = Field(16 * 2**20, gt=0)  # bytes of a file sent to an import
 
     def __init__(self, **given: Any) -> None:
