@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from mythos_gate.decision import facts
+from mythos_gate.decision.fill import identity
 from mythos_gate.decision.library import Library
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.records import Loaded, Pip
@@ -50,10 +51,10 @@ SELECT p.id, p.organization_id, p.status, p.employment, p.training_expires > $1 
   (p.training_expires > $2 AND p.review_due > $2 AND s.screened_at IS NOT NULL
     AND e.person_id IS NOT NULL AND (e.us_person <> 'no' OR e.evidence_expires > $2)) IS NOT TRUE
 FROM people p JOIN organizations o ON o.id = p.organization_id
-LEFT JOIN (SELECT q.id, count(*) AS independent FROM approvals x JOIN people q ON q.id = x.person_id
-  JOIN organizations h ON h.id = q.organization_id
-  WHERE x.approver NOT IN (q.id, q.external_id, h.slug || '/' || q.external_id)
-  AND x.approver IS DISTINCT FROM q.requested_by GROUP BY q.id) a ON a.id = p.id
+LEFT JOIN (SELECT q.id, count(DISTINCT {identity('x.approver')}) AS independent FROM approvals x
+  JOIN people q ON q.id = x.person_id JOIN organizations h ON h.id = q.organization_id
+  WHERE {identity('x.approver')} NOT IN (q.id, q.external_id, h.slug || '/' || q.external_id)
+  AND {identity('x.approver')} IS DISTINCT FROM {identity('q.requested_by')} GROUP BY q.id) a ON a.id = p.id
 LEFT JOIN export_assessments e ON e.person_id = p.id
 LEFT JOIN (SELECT r.person_id, string_agg(r.record, ',' ORDER BY r.record) AS records FROM (
   SELECT person_id, concat_ws(':', kind, country,

@@ -12,7 +12,7 @@ from mythos_gate.decision import facts
 from mythos_gate.decision.request import Request
 
 
-def _identity(text: str) -> str:
+def identity(text: str) -> str:
     """Of `ORGANIZATION/EXTERNAL_ID` the gate's id: one person must not count as two, as imported and by an own word.
 
     Whoever it names has an approval under their id only since they are on record, and that was a change of this record:
@@ -108,8 +108,8 @@ found AS (
       'names', ARRAY[p.external_id, p.slug || '/' || p.external_id], 'status', p.status,
       'employment', p.employment, 'training_expires', p.training_expires, 'acceptable_use', p.acceptable_use,
       'technology_control_plan', p.technology_control_plan,
-      'approvers', ARRAY(SELECT {_identity("a.approver")} FROM approvals a WHERE a.person_id = p.id),
-      'requested_by', {_identity("p.requested_by")}, 'review_due', p.review_due,
+      'approvers', ARRAY(SELECT {identity("a.approver")} FROM approvals a WHERE a.person_id = p.id),
+      'requested_by', {identity("p.requested_by")}, 'review_due', p.review_due,
       'screening', (SELECT jsonb_build_object('status', s.status, 'screened_at', s.screened_at)
                     FROM person_screenings s WHERE s.person_id = p.id),
       'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.person_id = p.id),

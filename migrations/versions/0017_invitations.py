@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 
 OWN = "(SELECT nullif(current_setting('mythos_gate.organization', true), ''))"
 UP = """
