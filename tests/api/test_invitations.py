@@ -261,7 +261,7 @@ async def trusting(server, programme, tmp_path, signing):
 
 async def test_with_an_issuer_only_whom_it_is_for_accepts(trusting, signing):
     admin = Rest(trusting, await trusting.key(Role.ORG_ADMIN, organization="acme"))
-    made = await invited(admin)
+    made = await invited(admin, external_id=" e-7 ")  # as it will be on record
 
     def bearer(**claims):
         return {"Authorization": f"Bearer {signing.token(**claims)}"}

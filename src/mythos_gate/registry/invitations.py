@@ -62,13 +62,17 @@ async def invite(change: Change, members: Mapping[str, Any], writer: Writer, unt
         "id": identifier,
         "organization_id": home.scalar_subquery(),
         "hash": made.hash,
-        "members": {name: value for name, value in members.items() if name != "organization"},
+        "members": {**_others(members), "external_id": enrolled["external_id"]},
         "requested_by": enrolled["requested_by"],
         "expires_at": until,
     }
     await change.connection.execute(insert(invitations).values(values))
     change.details |= {"invitation": identifier, "members": sorted(members)}
     return {**await read(change.connection, identifier, writer.caller), "token": token}
+
+
+def _others(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if name != "organization"}
 
 
 # --- accepting ------------------------------------------------------------------------------------------------
