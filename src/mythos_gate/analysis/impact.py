@@ -4,8 +4,10 @@ A *path* is an organization, a grant, a person or agent, an attested endpoint an
 the capabilities and purposes that the grant names is allowed. Where a person stands is the best of the answers.
 """
 
+import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 from mythos_gate.analysis import population as everybody
 from mythos_gate.analysis.population import Ask, Class, Holding, Population
 from mythos_gate.decision import facts
-from mythos_gate.decision.policy import Policy
+from mythos_gate.decision.policy import Decision, Policy
+from mythos_gate.decision.request import Request
 from mythos_gate.terms import FACTS, Outcome, Treatment, UsPerson
 
 # Supplement 1 to 15 CFR Part 740: an approval names each person newly allowed from these.
@@ -66,6 +69,7 @@ class Stand:
     outcome: Outcome
     code: str
     open: Mapping[Path, int]
+    paths: int
 
 
 class World:
@@ -74,50 +78,70 @@ class World:
     def __init__(self, population: Population, draft: Draft = Draft()) -> None:
         self.policy = draft.policy or population.policy
         self._plans = {
-            organization: _plan([_changed(each, draft, self.policy) for each in holdings], population, organization)
+            (organization, by_agent): _plan(
+                [_changed(each, draft, self.policy) for each in holdings], population, organization, by_agent=by_agent
+            )
             for organization, holdings in population.holdings.items()
+            for by_agent in (False, True)
         }
         self._now = population.now
         self._numbers: dict[tuple[str, ...], int] = {}
         self._vectors: list[tuple[str, ...]] = []
-        self._stands: dict[tuple[str, tuple[int, ...]], Stand] = {}
+        self._requests: dict[tuple[Ask, str | None, bool], Request] = {}
+        self._stands: dict[tuple[str, bool, tuple[int, ...]], Stand] = {}
+        self._decisions: dict[int, Decision] = {}
 
     def answers(self, who: Class) -> tuple[int, ...]:
         """The number of the vector of each of the class's standing requests."""
-        plan = self._plans.get(who.organization)
-        return tuple(self._vector(who, holding, ask) for holding, ask in plan.asks) if plan else ()
+        plan = self._plans.get((who.organization, who.agent is not None))
+        if plan is None:
+            return ()
+        numbers, rest = [], None
+        for holding, ask in plan.asks:
+            if rest != (holding.model, ask.incident):
+                rest, records = (holding.model, ask.incident), everybody.records(holding, who, incident=ask.incident)
+            key = (ask, who.country, who.agent is None)
+            if (request := self._requests.get(key)) is None:
+                request = self._requests[key] = ask.request(who)
+            numbers.append(self.number(VALUES(facts.derive(records, request, self._now).vector)))
+        return tuple(numbers)
 
-    def _vector(self, who: Class, holding: Holding, ask: Ask) -> int:
-        records = everybody.records(holding, who, incident=ask.incident)
-        values = VALUES(facts.derive(records, ask.request(who), self._now).vector)
+    def vector(self, number: int) -> tuple[str, ...]:
+        return self._vectors[number]
+
+    def number(self, values: tuple[str, ...]) -> int:
+        """Each vector's own."""
         if (number := self._numbers.get(values)) is None:
             number = self._numbers[values] = len(self._vectors)
             self._vectors.append(values)
         return number
 
-    def stand(self, organization: str, answers: tuple[int, ...]) -> Stand:
-        key = (organization, answers)
+    def stand(self, who: Class, answers: tuple[int, ...]) -> Stand:
+        key = (who.organization, who.agent is not None, answers)
         if (found := self._stands.get(key)) is None:
-            found = self._stands[key] = self._stood(organization, answers)
+            found = self._stands[key] = self._stood(self._plans.get(key[:2], Plan()), answers)
         return found
 
-    def _stood(self, organization: str, answers: tuple[int, ...]) -> Stand:
+    def _stood(self, plan: Plan, answers: tuple[int, ...]) -> Stand:
         if not answers:
-            return Stand(Outcome.DENY, NO_REQUEST, {})
-        decided = [self.policy.by_table(dict(zip(FACTS, self._vectors[each], strict=True))) for each in answers]
+            return Stand(Outcome.DENY, NO_REQUEST, {}, 0)
+        decided = [self._decision(each) for each in answers]
         best = min(decided, key=lambda decision: BEST.index(decision.outcome))
-        opened = {
-            path: path.endpoints
-            for path in self._plans[organization].paths
-            if any([decided[each].allowed for each in path.asks])
-        }
-        return Stand(best.outcome, best.primary, opened)
+        opened = {path: path.endpoints for path in plan.paths if any([decided[each].allowed for each in path.asks])}
+        return Stand(best.outcome, best.primary, opened, sum(opened.values()))
+
+    def _decision(self, number: int) -> Decision:
+        if (found := self._decisions.get(number)) is None:
+            facts = dict(zip(FACTS, self._vectors[number], strict=True))
+            found = self._decisions[number] = self.policy.by_table(facts)
+        return found
 
     def under(self, policy: Policy) -> "World":
         """The same but for the table: vectors do not depend on it while the thresholds are the same."""
         other = object.__new__(World)
         other.policy, other._plans, other._now = policy, self._plans, self._now
-        other._numbers, other._vectors, other._stands = self._numbers, self._vectors, {}
+        other._numbers, other._vectors, other._requests = self._numbers, self._vectors, self._requests
+        other._stands, other._decisions = {}, {}
         return other
 
 
@@ -136,20 +160,30 @@ def _changed(holding: Holding, draft: Draft, policy: Policy) -> Holding:
     )
 
 
-def _plan(holdings: Sequence[Holding], population: Population, organization: str) -> Plan:
-    plan, places = Plan(), dict[Ask, int]()
+def _plan(holdings: Sequence[Holding], population: Population, organization: str, *, by_agent: bool) -> Plan:
+    """Of requests that no grant and no agent's scopes tell apart one is put."""
+    plan, places = Plan(), dict[Any, int]()
     for holding in holdings:
         for grant in everybody.standing(holding):
             for version in sorted(grant.versions):
                 for incident, endpoints in population.endpoints.get(organization, {}).items():
                     indexes = []
                     for ask in everybody.asks(grant, holding.model, version, incident=incident):
-                        if ask not in places:
-                            places[ask] = len(plan.asks)
+                        kind = _kind(holding, ask, by_agent=by_agent)
+                        if kind not in places:
+                            places[kind] = len(plan.asks)
                             plan.asks.append((holding, ask))
-                        indexes.append(places[ask])
-                    plan.paths.append(Path(grant.id, version, incident, endpoints, tuple(indexes)))
+                        indexes.append(places[kind])
+                    plan.paths.append(Path(grant.id, version, incident, endpoints, tuple(dict.fromkeys(indexes))))
     return plan
+
+
+def _kind(holding: Holding, ask: Ask, *, by_agent: bool) -> Any:
+    """What grants, directives and scopes can tell of a request."""
+    named = tuple(
+        (ask.capability in grant.capabilities, ask.purpose in grant.purposes) for grant in holding.records.grants
+    )
+    return ask.model, ask.version, ask.incident, named, ask.capability if by_agent else None
 
 
 # --- the report -----------------------------------------------------------------------------------------------
@@ -188,18 +222,27 @@ class _Tally:
         self.listed: dict[str, list[str]] = {name: [] for name in KINDS.values()}
         self.acknowledge: list[str] = []
         self.wanting = Counter[str]()  # seats, by grant
+        self._moves: dict[tuple[int, int], tuple[dict[Path, int], dict[Path, int]]] = {}
 
-    def add(self, who: Class, before: Stand, after: Stand) -> None:
-        count = len(who.ids)
+    def add(self, classes: Sequence[Class], before: Stand, after: Stand) -> None:
+        """Classes of one organization that stand alike, before and after."""
+        count = sum(len(who.ids) for who in classes)
         self.standing["before"][before.outcome.lower()] += count
         self.standing["after"][after.outcome.lower()] += count
-        self.paths["before"] += count * sum(before.open.values())
-        self.paths["after"] += count * sum(after.open.values())
-        if after.outcome == Outcome.ALLOW and who.is_expiring:
-            self.expiring["allowed"] += count
-        if before is after or before == after:
+        self.paths["before"] += count * before.paths
+        self.paths["after"] += count * after.paths
+        if after.outcome == Outcome.ALLOW:
+            self.expiring["allowed"] += sum(len(who.ids) for who in classes if who.is_expiring)
+        gained, lost = self._moved(before, after)
+        if before is after or (before.code == after.code and not gained and not lost):
             return
-        gained, lost = _difference(after, before), _difference(before, after)
+        for who in classes:
+            self._change(who, before, after, gained, lost)
+
+    def _change(
+        self, who: Class, before: Stand, after: Stand, gained: Mapping[Path, int], lost: Mapping[Path, int]
+    ) -> None:
+        count = len(who.ids)
         change = Counts(paths_gained=count * sum(gained.values()), paths_lost=count * sum(lost.values()))
         if before.outcome != after.outcome:
             setattr(change, KINDS[after.outcome], count)
@@ -207,6 +250,13 @@ class _Tally:
         if before.code != after.code:
             self.reasons[before.code, after.code] += count
         self._count(who, change, gained, lost)
+
+    def _moved(self, before: Stand, after: Stand) -> tuple[dict[Path, int], dict[Path, int]]:
+        """The paths gained and lost: many classes make the same way."""
+        key = (id(before), id(after))
+        if (found := self._moves.get(key)) is None:
+            found = self._moves[key] = _difference(after, before), _difference(before, after)
+        return found
 
     def _name(self, who: Class, after: Stand) -> None:
         listed = self.listed[KINDS[after.outcome]]
@@ -262,21 +312,31 @@ def _add(counts: Counts, change: Counts) -> None:
 
 
 class Simulation:
-    """A population, judged once as things stand; drafts are compared with that."""
+    """A population, judged once as things stand; drafts are compared with that.
+
+    A large one is judged by all cores: this process is forked, so it should have no other threads then.
+    """
 
     def __init__(self, population: Population, progress: Callable[[int, int], None]) -> None:
         self.population = population
         self._progress = progress
         self._base = World(population)
-        self._before = list(self._each(self._base))
+        self._before = self._each(self._base)
 
-    def _each(self, world: World) -> Iterator[tuple[int, ...]]:
+    def _each(self, world: World) -> list[tuple[int, ...]]:
+        """The answers of each class."""
         classes = self.population.classes
-        for done, who in enumerate(classes):
-            if done % 1000 == 0:
-                self._progress(done, len(classes))
-            yield world.answers(who)
-        self._progress(len(classes), len(classes))
+        if len(classes) < PIECE * 4:
+            return [world.answers(who) for who in classes]
+        _shared[:] = [world, classes]
+        found: list[tuple[int, ...]] = []
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
+            for vectors, answers in pool.map(_piece, range(0, len(classes), PIECE)):
+                numbers = [world.number(values) for values in vectors]
+                found += [tuple([numbers[each] for each in answer]) for answer in answers]
+                self._progress(len(found), len(classes))
+        _shared.clear()
+        return found
 
     def impact(self, draft: Draft) -> Impact:
         """Exact: as if each standing request of each person and agent had been put before and after."""
@@ -285,10 +345,27 @@ class Simulation:
         is_table = draft == Draft(draft.policy) and policy.thresholds == self.population.policy.thresholds
         after = self._base.under(policy) if is_table else World(self.population, draft)
         answers = self._before if is_table else list(self._each(after))
+        alike: dict[Any, list[Class]] = {}
         for who, old, new in zip(self.population.classes, self._before, answers, strict=True):
-            home = who.organization
-            tally.add(who, self._base.stand(home, old), after.stand(home, new))
+            alike.setdefault((who.organization, who.agent is None, old, new), []).append(who)
+        for (_, _, old, new), classes in alike.items():
+            tally.add(classes, self._base.stand(classes[0], old), after.stand(classes[0], new))
         return _report(tally)
+
+
+PIECE = 2_000  # classes that a process judges at a time
+_shared: list[Any] = []  # what forked processes have of this one
+
+
+def _piece(start: int) -> tuple[list[tuple[str, ...]], list[tuple[int, ...]]]:
+    """The vectors of some classes, each once, and the answers of each class by their places."""
+    world, classes = _shared
+    places: dict[int, int] = {}
+    answers = [
+        tuple([places.setdefault(number, len(places)) for number in world.answers(who)])
+        for who in classes[start : start + PIECE]
+    ]
+    return [world.vector(number) for number in places], answers
 
 
 def _report(tally: _Tally) -> Impact:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
@@ -41,7 +42,10 @@ APPROVALS = 5  # more of them make no difference (decision/thresholds.py)
 # of a screening how many of the ages $3, in hours, it is beyond. What ends before $2 is about to.
 PEOPLE = f"""
 SELECT p.id, p.organization_id, p.status, p.employment, p.training_expires > $1 IS TRUE,
-  p.acceptable_use AND p.technology_control_plan, least(coalesce(a.independent, 0), {APPROVALS}),
+  p.acceptable_use AND p.technology_control_plan,
+  (SELECT least(count(DISTINCT {identity('x')}), {APPROVALS}) FROM unnest(a.approvers) x
+    WHERE {identity('x')} NOT IN (p.id, p.external_id, o.slug || '/' || p.external_id)
+    AND {identity('x')} IS DISTINCT FROM {identity('p.requested_by')}),
   p.review_due > $1 IS TRUE, coalesce(e.us_person, 'unknown'), e.us_basis IS NOT NULL, e.evidence_expires > $1 IS TRUE,
   n.records, s.status,
   CASE WHEN s.screened_at > $1 THEN -1 WHEN s.screened_at IS NULL THEN NULL
@@ -51,10 +55,8 @@ SELECT p.id, p.organization_id, p.status, p.employment, p.training_expires > $1 
   (p.training_expires > $2 AND p.review_due > $2 AND s.screened_at IS NOT NULL
     AND e.person_id IS NOT NULL AND (e.us_person <> 'no' OR e.evidence_expires > $2)) IS NOT TRUE
 FROM people p JOIN organizations o ON o.id = p.organization_id
-LEFT JOIN (SELECT q.id, count(DISTINCT {identity('x.approver')}) AS independent FROM approvals x
-  JOIN people q ON q.id = x.person_id JOIN organizations h ON h.id = q.organization_id
-  WHERE {identity('x.approver')} NOT IN (q.id, q.external_id, h.slug || '/' || q.external_id)
-  AND {identity('x.approver')} IS DISTINCT FROM {identity('q.requested_by')} GROUP BY q.id) a ON a.id = p.id
+LEFT JOIN (SELECT person_id, array_agg(approver) AS approvers FROM approvals GROUP BY person_id) a
+  ON a.person_id = p.id
 LEFT JOIN export_assessments e ON e.person_id = p.id
 LEFT JOIN (SELECT r.person_id, string_agg(r.record, ',' ORDER BY r.record) AS records FROM (
   SELECT person_id, concat_ws(':', kind, country,
@@ -71,6 +73,8 @@ LEFT JOIN (SELECT person_id, string_agg(grant_id, ',' ORDER BY grant_id) AS gran
   GROUP BY person_id) l ON l.person_id = p.id
 WHERE p.status <> 'erased'
 """  # noqa: S608  numbers of ours
+# All is read anyway, so hashes of whole tables are best; and they are made once.
+AT_ONCE = "SET LOCAL work_mem = '256MB'; SET LOCAL enable_nestloop = off"
 AGENTS = """
 SELECT a.id, a.sponsor_id, a.status, array_to_string(ARRAY(SELECT unnest(a.scopes) ORDER BY 1), ','),
   a.expires_at > $1 IS TRUE, a.runtime_country, a.depth
@@ -139,6 +143,7 @@ async def load(
     `NotDecided` where no policy is in force.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(AT_ONCE)
         known = Known()
         pip = Pip(known, library, lambda: known.now()[0])
         held = await connection.fetch(GRANTS)
@@ -246,23 +251,37 @@ def _of_person(cells: Sequence[str], population: Population) -> Class:
         employment=Employment(employment),
         us_person=UsPerson(us_person),
         us_basis=UsBasis.CITIZEN if has_basis == TRUE else None,
-        nationalities=tuple(_nationality(each, later.date()) for each in _listed(records)),
+        nationalities=_nationalities(records, later.date()),
         evidence_expires=later if has_evidence == TRUE else None,
         training_expires=later if is_trained == TRUE else None,
         acceptable_use=has_signed == TRUE,
         technology_control_plan=has_signed == TRUE,
-        approvers=frozenset(map(str, range(int(approvals)))),
+        approvers=_approvers(int(approvals)),
         review_due=later if is_reviewed == TRUE else None,
         screening=_screening(screening, beyond, population),
         incident=incident == TRUE,
-        seats=frozenset(_listed(seats)),
-        listed=frozenset(_listed(listed)),
+        seats=_listed(seats),
+        listed=_listed(listed),
     )
     return Class(organization, person, None if country == NULL else country, is_expiring == TRUE)
 
 
-def _listed(text: str) -> list[str]:
-    return [] if text in {NULL, ""} else text.split(",")
+# Classes share what is the same in them.
+
+
+@cache
+def _approvers(count: int) -> frozenset[str]:
+    return frozenset(map(str, range(count)))
+
+
+@lru_cache(100_000)
+def _listed(text: str) -> frozenset[str]:
+    return frozenset() if text in {NULL, ""} else frozenset(text.split(","))
+
+
+@lru_cache(100_000)
+def _nationalities(text: str, later: date) -> tuple[facts.Nationality, ...]:
+    return () if text == NULL else tuple(_nationality(each, later) for each in text.split(","))
 
 
 def _nationality(text: str, later: date) -> facts.Nationality:
@@ -271,15 +290,20 @@ def _nationality(text: str, later: date) -> facts.Nationality:
     return facts.Nationality(NationalityKind(kind), country, begun, FIRST if ended else None)
 
 
+@lru_cache(1_000)
+def _screened(status: str, at: datetime | None) -> facts.Screening:
+    return facts.Screening(ScreeningStatus(status), at)
+
+
 def _screening(status: str, beyond: str, population: Population) -> facts.Screening | None:
     if status == NULL:
         return None
     if beyond == NULL:
-        return facts.Screening(ScreeningStatus(status))
+        return _screened(status, None)
     age = {-1: timedelta(hours=-1), 0: timedelta()}.get(int(beyond))
     if age is None:
         age = timedelta(hours=population.ages[int(beyond) - 1]) + facts.INSTANT
-    return facts.Screening(ScreeningStatus(status), population.now - age)
+    return _screened(status, population.now - age)
 
 
 def _of_agent(cells: Sequence[str], home: Class, now: datetime) -> Class:
@@ -287,7 +311,7 @@ def _of_agent(cells: Sequence[str], home: Class, now: datetime) -> Class:
     agent = facts.Agent(
         id="",
         status=AgentStatus(status),
-        scopes=frozenset(_listed(scopes)),
+        scopes=_listed(scopes),
         expires=now + timedelta(days=366) if is_valid == TRUE else None,
         runtime_country=None if runtime == NULL else runtime,
         depth=None if depth == NULL else int(depth),

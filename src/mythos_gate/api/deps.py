@@ -52,6 +52,7 @@ class Gate:
     slots: Slots  # of answers to changes
     lockout: Lockout = field(default_factory=Lockout)
     refusals: Refusals = field(default_factory=Refusals)
+    simulating: asyncio.Lock = field(default_factory=asyncio.Lock)  # one at a time
     claiming: dict[SeatsNeeded, asyncio.Future[None]] = field(default_factory=dict)  # of seats, under way
 
     def confine(self, caller: Caller) -> None:

@@ -1,0 +1,276 @@
+"""The impact of a draft is what asking everybody one by one, before and after, would have shown."""
+
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from sqlalchemy import text
+
+from mythos_gate import db, generate
+from mythos_gate.analysis import impact, population
+from mythos_gate.analysis.impact import Draft, Simulation
+from mythos_gate.db import DbRole
+from mythos_gate.decision import facts
+from mythos_gate.decision.library import Library
+from mythos_gate.decision.policy import Policy, read_files
+from mythos_gate.decision.records import Pip
+from mythos_gate.decision.request import Location, Request
+from mythos_gate.registry import imports
+from mythos_gate.revision import Known
+from mythos_gate.settings import root
+from mythos_gate.terms import DirectiveClass, ForeignNationals, Mfa, Outcome, Treatment
+
+pytestmark = pytest.mark.anyio
+FILES = read_files(root() / "policies")
+# What the generated programme has little of.
+DISORDER = """
+UPDATE people SET status = 'suspended' WHERE hashtext(id) % 11 = 0;
+UPDATE people SET training_expires = now() + interval '10 days' WHERE hashtext(id) % 5 = 1;
+UPDATE people SET review_due = CASE WHEN hashtext(id) % 2 = 0 THEN now() - interval '1 day' END
+  WHERE hashtext(id) % 13 = 2;
+UPDATE people SET work_country = CASE hashtext(id) % 3 WHEN 0 THEN 'IR' WHEN 1 THEN 'PR' END
+  WHERE hashtext(id) % 17 = 3;
+UPDATE people SET requested_by = (SELECT min(approver) FROM approvals a WHERE a.person_id = people.id)
+  WHERE hashtext(id) % 19 = 4;
+UPDATE person_screenings SET screened_at = now() - (abs(hashtext(person_id)) % 72) * interval '1 hour'
+  WHERE hashtext(person_id) % 3 = 0;
+UPDATE person_screenings SET screened_at = now() + interval '1 hour' WHERE hashtext(person_id) % 23 = 5;
+UPDATE person_screenings SET status = 'pending' WHERE hashtext(person_id) % 29 = 6;
+DELETE FROM approvals WHERE hashtext(person_id || approver) % 7 = 0;
+UPDATE agents SET expires_at = now() - interval '1 day' WHERE hashtext(id) % 6 = 1;
+UPDATE agents SET runtime_country = 'CN' WHERE hashtext(id) % 8 = 2;
+UPDATE agents SET scopes = '{}' WHERE hashtext(id) % 9 = 3;
+UPDATE nationality_records SET acquired = date '2020-01-01' - abs(hashtext(person_id)) % 3
+  WHERE hashtext(person_id) % 2 = 0;
+INSERT INTO nationality_records (id, person_id, kind, country, country_text, acquired, ended)
+  SELECT 'nat_' || person_id, person_id, 'citizenship', (ARRAY['CN', 'IR', 'DE', 'YU'])[1 + abs(hashtext(person_id)) % 4],
+    'x', (ARRAY[NULL, date '2020-01-01', date '2021-05-05'])[1 + abs(hashtext(person_id || 'a')) % 3],
+    (ARRAY[NULL, date '2022-01-01', date '2999-01-01'])[1 + abs(hashtext(person_id || 'e')) % 3]
+  FROM export_assessments WHERE us_person = 'no' AND hashtext(person_id) % 3 = 1;
+INSERT INTO nationality_records (id, person_id, kind, country, country_text, acquired)
+  SELECT 'nat2_' || person_id, person_id, 'permanent_residency', 'IR', 'x', date '2999-01-01'
+  FROM export_assessments WHERE us_person = 'no' AND hashtext(person_id) % 4 = 1;
+INSERT INTO stops (id, scope, person_id, incident)
+  SELECT 'stp_' || id, 'person', id, 'I-1' FROM people WHERE hashtext(id) % 31 = 7;
+INSERT INTO stops (id, scope, endpoint_id, incident)
+  SELECT 'stp_' || id, 'endpoint', id, 'I-2' FROM endpoints WHERE hashtext(id) % 4 = 1;
+UPDATE grants SET seat_cap = (SELECT greatest(used, 1) FROM seat_counts WHERE grant_id = id)
+  WHERE hashtext(id) % 3 = 0 AND EXISTS (SELECT FROM seat_counts WHERE grant_id = id AND used > 0);
+"""
+
+
+@pytest.fixture
+async def crowd(service, tmp_path):
+    """Some organizations with people and agents in every kind of disorder."""
+    generate.write(tmp_path / "made", 9, 260, 7)
+    for kind, path in generate.kinds(tmp_path / "made", imports.KINDS):
+        async with service.gate.registry.change("imported", "test") as change:
+            await imports.load(change, kind, path.read_bytes(), now=service.now, relative=True)
+    async with service.gate.registry.change("imported", "test") as change:
+        for statement in DISORDER.split(";\n"):
+            if statement.strip():
+                await change.connection.execute(text(statement))
+    connection = await db.connect(service.database, DbRole.COMPLIANCE)
+    yield connection
+    await connection.close()
+
+
+def without(row):
+    """The baseline policy without one of its rows."""
+    table = FILES["access.csv"]
+    (line,) = [each for each in table.splitlines() if each.startswith(f"{row},")]
+    return Policy(FILES | {"access.csv": table.replace(line + "\n", "")})
+
+
+# --- one by one -----------------------------------------------------------------------------------------------
+
+SUBJECTS = """
+SELECT 'person' AS kind, p.id, p.organization_id, p.work_country FROM people p WHERE p.status <> 'erased'
+UNION ALL SELECT 'agent', a.id, a.organization_id, p.work_country FROM agents a JOIN people p ON p.id = a.sponsor_id
+"""
+HELD = "SELECT g.id, g.organization_id, g.model_id FROM grants g WHERE g.status <> 'draft'"
+
+
+def requests(row, grant, model, endpoint):
+    for version, capability, purpose in product(grant.versions, grant.capabilities, grant.purposes):
+        yield (
+            version,
+            Request(
+                row["kind"], row["id"], "invoke", capability, purpose, "model", model, f"{version}.0",
+                Location(row["work_country"]), endpoint, Mfa.PHISHING_RESISTANT,
+            ),
+        )  # fmt: skip
+
+
+def drafted(loaded, request, draft, policy):
+    """The records as the draft would have them."""
+    records = loaded.records
+    more = tuple(draft.directives.get(request.model, ()))
+    return replace(
+        records,
+        programme=replace(records.programme, directives=(*records.programme.directives, *more)),
+        grants=tuple(replace(each, **draft.grants.get(each.id, {})) for each in records.grants),
+        jurisdictions=draft.jurisdictions or records.jurisdictions,
+        thresholds=policy.thresholds,
+    )
+
+
+async def one_by_one(connection, now, draft, policy):
+    """Of each subject the best outcome, and the open paths."""
+    known = Known()
+    pip = Pip(known, Library(), lambda: known.now()[0])
+    best, paths = {}, set()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        held = await connection.fetch(HELD)
+        endpoints = await connection.fetch(
+            "SELECT id, organization_id FROM endpoints WHERE attested AND status = 'active'"
+        )
+        for row in await connection.fetch(SUBJECTS):
+            best[row["id"]] = Outcome.DENY
+            for model in {each["model_id"] for each in held if each["organization_id"] == row["organization_id"]}:
+                for endpoint in [e["id"] for e in endpoints if e["organization_id"] == row["organization_id"]]:
+                    probe = Request(row["kind"], row["id"], "invoke", None, None, "model", model, None, Location(row["work_country"]), endpoint, Mfa.PHISHING_RESISTANT)  # fmt: skip
+                    (loaded,) = await pip.load(lambda: nullcontext(connection), None, [probe])
+                    for grant in drafted(loaded, probe, draft, policy).grants:
+                        for version, request in requests(row, grant, model, endpoint):
+                            records = drafted(loaded, request, draft, policy)
+                            decision = policy.decide(facts.derive(records, request, now).vector)
+                            rank = impact.BEST.index
+                            best[row["id"]] = min(best[row["id"]], decision.outcome, key=rank)
+                            if decision.allowed:
+                                paths.add((row["id"], grant.id, endpoint, version))
+    return best, paths
+
+
+async def drafts(connection):
+    rows = await connection.fetch(
+        "SELECT id, excluded_groups, versions FROM grants WHERE status = 'active' ORDER BY id"
+    )
+    jurisdictions = await jurisdictions_of(connection)
+    window = facts.Window(facts.datetime(2020, 1, 1, tzinfo=facts.UTC))
+    model = await connection.fetchval("SELECT id FROM models ORDER BY id LIMIT 1")
+    stricter = FILES["thresholds.csv"].replace("screening_age,48", "screening_age,24")
+    return {
+        "a row less": Draft(without("training-expired")),
+        "a row less that holds": Draft(without("screening-stale")),
+        "another threshold": Draft(Policy(FILES | {"thresholds.csv": stricter})),
+        "fewer groups excluded": Draft(grants={each["id"]: {"excluded_groups": frozenset()} for each in rows}),
+        "all foreigners": Draft(
+            grants={
+                each["id"]: {"foreign_nationals": ForeignNationals.ALL_EXCEPT, "excluded_groups": frozenset()}
+                for each in rows
+            }
+        ),
+        "a version less": Draft(grants={each["id"]: {"versions": frozenset(each["versions"][:-1])} for each in rows}),
+        "a country moved": Draft(jurisdictions=jurisdictions),
+        "a directive": Draft(
+            directives={
+                model: [
+                    facts.Directive(frozenset({"5.1", "5.0"}), DirectiveClass.FOREIGN_PERSONS_OR_ABROAD, window),
+                ]
+            }
+        ),
+        "a bundle": Draft(without("endpoint-unattested"), jurisdictions, grants={rows[0]["id"]: {"seat_cap": 0}}),
+    }
+
+
+async def jurisdictions_of(connection):
+    """Germany is embargoed, and Canada indeterminate."""
+    library = Library()
+    loaded = await library.jurisdictions(connection, await connection.fetchval("SELECT data_set_id FROM programme"))
+    moved = {
+        "DE": facts.Jurisdiction(Treatment.LISTED, frozenset({"E:1"})),
+        "CA": facts.Jurisdiction(Treatment.INDETERMINATE),
+    }
+    return facts.Jurisdictions({**loaded, **moved})
+
+
+async def test_a_draft_changes_what_asking_each_one_would_have_shown(crowd):
+    tried = await drafts(crowd)
+    everybody = await population.load(
+        crowd, Library(), [each.policy for each in tried.values() if each.policy], lambda _: None
+    )
+    simulation = Simulation(everybody, lambda *_: None)
+    before = await one_by_one(crowd, everybody.now, Draft(), everybody.policy)
+    assert everybody.people + everybody.agents == len(before[0]) > 300
+    assert len(everybody.classes) < len(before[0])
+    assert set(before[0].values()) == set(Outcome)
+    moved = Counter()
+    for name, draft in tried.items():
+        found = simulation.impact(draft)
+        after = await one_by_one(crowd, everybody.now, draft, draft.policy or everybody.policy)
+        expected = {kind: [] for kind in impact.KINDS.values()}
+        for who, outcome in after[0].items():
+            if outcome != before[0][who]:
+                expected[impact.KINDS[outcome]].append(who)
+        assert {kind: found.apart[kind] for kind in expected} == {k: sorted(v) for k, v in expected.items()}, name
+        paths = {"before": len(before[1]), "after": len(after[1]), "gained": len(after[1] - before[1]), "lost": len(before[1] - after[1])}  # fmt: skip
+        assert {each: found.figures["paths"][each] for each in paths} == paths, name
+        standing = Counter(each.lower() for each in after[0].values())
+        assert Counter(found.figures["standing"]["after"]) == standing, name
+        moved[name] = len(after[1] ^ before[1])
+    assert min(moved.values()) > 0, moved
+
+
+async def test_a_report_counts_by_whose_it_is(crowd):
+    everybody = await population.load(crowd, Library(), [], lambda _: None)
+    found = Simulation(everybody, lambda *_: None).impact(Draft(without("training-expired")))
+    total = Counter()
+    for each in found.figures["changes"].values():
+        total += Counter(each)
+    for name in ("by_organization", "by_employment"):
+        summed = Counter()
+        for each in found.figures[name].values():
+            summed += Counter(each)
+        assert summed == total, name
+    by_status = Counter()
+    for each in found.apart["by_us_person"].values():
+        by_status += Counter(each)
+    assert by_status == total
+    assert sum(each["subjects"] for each in found.figures["reasons"]) >= total["newly_allowed"] > 0
+    assert set(found.apart["acknowledge"]) <= set(found.apart["newly_allowed"])
+
+
+async def test_whoever_is_newly_allowed_and_of_a_delicate_country_is_named(crowd):
+    rows = await crowd.fetch("SELECT id FROM grants WHERE status = 'active'")
+    open_to_all = {"foreign_nationals": ForeignNationals.ALL_EXCEPT, "excluded_groups": frozenset()}
+    everybody = await population.load(crowd, Library(), [], lambda _: None)
+    found = Simulation(everybody, lambda *_: None).impact(Draft(grants={each["id"]: open_to_all for each in rows}))
+    people = await crowd.fetch(
+        "SELECT p.id, array_agg(n.country) AS countries FROM people p JOIN nationality_records n ON n.person_id = p.id"
+        " JOIN export_assessments e ON e.person_id = p.id WHERE e.us_person <> 'yes' GROUP BY p.id"
+    )
+    jurisdictions = next(iter(everybody.holdings.values()))[0].records.jurisdictions
+    sponsors = dict(await crowd.fetch("SELECT id, sponsor_id FROM agents"))
+    delicate = {
+        each["id"]
+        for each in people
+        if any(
+            jurisdictions.place(country).groups & impact.DELICATE
+            or (row := jurisdictions.get(country)) is None
+            or row.treatment not in {Treatment.LISTED, Treatment.INHERITS}
+            for country in each["countries"]
+        )
+    }
+    expected = [each for each in found.apart["newly_allowed"] if sponsors.get(each, each) in delicate]
+    assert found.apart["acknowledge"] == expected
+    assert expected
+
+
+async def test_seats_that_there_are_not_are_counted(crowd):
+    everybody = await population.load(crowd, Library(), [], lambda _: None)
+    capped = {
+        grant.id: {"seat_cap": grant.seats_used + 1}
+        for holdings in everybody.holdings.values()
+        for holding in holdings
+        for grant in holding.records.grants
+    }
+    for holdings in everybody.holdings.values():
+        for holding in holdings:
+            holding.records.grants = tuple(replace(each, **capped[each.id]) for each in holding.records.grants)
+    found = Simulation(everybody, lambda *_: None).impact(Draft(without("training-expired")))
+    assert found.figures["seats_over"]
+    assert timedelta(0) < population.SOON
