@@ -90,7 +90,7 @@ async def service(
 
 # Whole keys; what decides about nationality; people and their external ids.
 NEVER = re.compile(
-    r"mgk_[0-9a-f]{16}_[0-9a-f]{64}|us_person|citizenship|permanent_resid|nationalit|utopia|acme/us|acme/ca|zebulon"
+    r"mg[ki]_[0-9a-f]{16}_[0-9a-f]{64}|us_person|citizenship|permanent_resid|nationalit|utopia|acme/us|acme/ca|zebulon"
     r"|ursula|camille",
     re.IGNORECASE,
 )

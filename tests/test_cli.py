@@ -99,16 +99,50 @@ def test_a_key_is_shown_once_and_its_making_is_logged(cli, officer, database):
     assert officer.split("_")[2] not in json.dumps(entry)
 
 
-def test_a_revoked_key_does_nothing_any_more(cli, officer):
+def test_a_revoked_key_does_nothing_any_more(cli, officer, second):
     cli("keys", "revoke", officer.split("_")[1])
     assert "not valid" in cli("policy", "activate", str(POLICIES), code=1)
-    assert "revoked before" in cli("keys", "revoke", officer.split("_")[1], code=1)
+    assert "not valid" in cli("keys", "list", code=1)
+    assert "revoked before" in cli("keys", "revoke", officer.split("_")[1], "--key", second, code=1)
 
 
-def test_a_revocation_is_logged_with_the_key(cli, officer, database):
-    cli("keys", "revoke", officer.split("_")[1])
+def test_a_revocation_is_logged_with_the_key_and_by_whom(cli, officer, second, database):
+    cli("keys", "revoke", officer.split("_")[1], "--key", second)
     entry = entries(database)[-1]
     assert (entry["type"], entry["key"]) == ("key_revoked", officer.split("_")[1])
+    with psycopg.connect(database) as owner:
+        found = owner.execute("SELECT id FROM callers WHERE name = 'Bo Officer'").fetchall()
+    assert found == [(entry["actor"],)]
+
+
+def test_keys_are_listed_and_revoked_by_who_may_and_before_there_are_any_by_whoever_runs_it(cli, monkeypatch):
+    assert "roles" in cli("keys", "list")
+    officers = []
+    for name in ("ada", "bo"):
+        made = cli("keys", "create", name, "--role", "compliance", "--person", f"office/{name}").strip()
+        officers.append(made)
+        monkeypatch.setenv("MYTHOS_GATE_KEY", officers[0])
+    gateway = cli("keys", "create", "gw", "--role", "gateway", "--service")
+    cli("requests", "approve", *gateway.split("requests approve ")[1].split(), "--key", officers[1])
+    assert "gw" in cli("keys", "list", "--key", officers[1])
+    monkeypatch.delenv("MYTHOS_GATE_KEY")
+    for command in (["list"], ["revoke", officers[0].split("_")[1]]):
+        assert "give yours with --key" in cli("keys", *command, code=1)
+        assert "may not operate" in cli("keys", *command, "--key", gateway.splitlines()[0], code=1)
+    assert "roles" in cli("keys", "list", "--key", officers[0])
+
+
+def test_in_the_demos_database_keys_need_none(cli, officer, direct, monkeypatch):
+    monkeypatch.delenv("MYTHOS_GATE_KEY")
+    assert "Ada Officer" in cli("keys", "list")
+    assert "is revoked" in cli("keys", "revoke", officer.split("_")[1])
+
+
+def test_whoever_requested_a_change_withdraws_it(cli, officer, second):
+    asked = cli("keys", "create", "gw", "--role", "gateway", "--service").split("requests approve ")[1].split()
+    assert "only whoever requested" in cli("requests", "withdraw", asked[0], "--key", second, code=1)
+    assert cli("requests", "withdraw", asked[0]) == f"{asked[0]} is withdrawn\n"
+    assert "is withdrawn" in cli("requests", "approve", *asked, "--key", second, code=1)
 
 
 def test_a_key_for_some_days_expires(cli, database):

@@ -20,7 +20,9 @@ from mythos_gate.terms import FACTS, Permission
 METADATA = "/.well-known/authzen-configuration"
 # The log's tree is for everybody: hashes that say nothing of what they cover.
 TREE = {"/checkpoint", "/tile/{level}/{index}", "/v1/log/consistency", "/v1/log/keys", "/v1/log/timestamps/{size}"}
-PUBLIC = {"/health/live", "/health/ready", METADATA, f"{METADATA}/{{tenant}}", "/openapi.json", *TREE}
+# Whoever accepts an invitation has its token, and no key yet.
+INVITED = "/v1/invitations/accept"
+PUBLIC = {INVITED, "/health/live", "/health/ready", METADATA, f"{METADATA}/{{tenant}}", "/openapi.json", *TREE}
 HOT = {"/access/v1/evaluation", "/access/v1/evaluations"}
 SEARCHES = {f"/access/v1/search/{kind}" for kind in ("subject", "resource", "action")}
 DECIDING = HOT | {"/forward-auth", "/v1/explain"} | SEARCHES

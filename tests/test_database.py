@@ -287,6 +287,7 @@ APART = {"change_request_contents", "nationality_records", "nationality_commitme
             "mythos_gate_tenant",
             "INSERT",
             {"people", "agents", "endpoints", "approvals", "idempotency_keys", "change_requests", "scim_users"}
+            | {"invitations", "callers"}
             | GROUPS,
         ),
         ("mythos_gate_tenant_reader", "INSERT, UPDATE, DELETE, TRUNCATE", set()),

@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from mythos_gate import db, demo
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.db import DbRole
 from mythos_gate.errors import Misconfigured
 from mythos_gate.registry import callers, standing
@@ -37,7 +38,7 @@ async def test_a_second_start_rescreens_and_lifts_nothing(database, registry):
         assert owner.execute(fresh).fetchone() == (0, 0, 0)
         ((agent,),) = owner.execute("SELECT id FROM agents WHERE status = 'active' LIMIT 1").fetchall()
         async with registry.change("agent_suspended", "test") as change:
-            await standing.suspend_agent(change, agent, None)
+            await standing.suspend_agent(change, agent, None, Caller("test", "test", "", frozenset()))
         await demo.load(registry)
         assert owner.execute(fresh).fetchone() == before
         assert owner.execute("SELECT status FROM agents WHERE id = %s", [agent]).fetchone() == ("suspended",)

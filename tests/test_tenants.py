@@ -31,6 +31,7 @@ FURTHER = [
     "INSERT INTO scim_users (person_id, organization_id, user_name, attributes) VALUES ('per_1', 'org_1', 'u', '{}')",
     "INSERT INTO scim_groups (id, organization_id, display_name) VALUES ('grp_1', 'org_1', 'G')",
     "INSERT INTO scim_members VALUES ('grp_1', 'per_1', 'org_1')",
+    "INSERT INTO invitations (id, organization_id, hash, expires_at) VALUES ('inv_1', 'org_1', sha256(''), now())",
 ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def become(connection, role, organization):
 def test_every_table_with_an_organization_has_a_policy_for_tenants(owner):
     secured = dict(owner.execute("SELECT relname, relrowsecurity FROM pg_class WHERE relkind = 'r'").fetchall())
     policies = owner.execute(
-        "SELECT tablename, policyname, roles::text[], qual, with_check FROM pg_policies"
+        "SELECT tablename, policyname, roles::text[], qual, with_check FROM pg_policies WHERE permissive = 'PERMISSIVE'"
     ).fetchall()
     expected = of_organizations()
     assert len(expected) > 40
@@ -110,6 +111,19 @@ def test_a_tenant_sees_its_own_rows_and_without_an_organization_none(owner, role
     assert tried > 40
 
 
+def test_a_tenant_changes_nothing_of_whoever_has_a_key(owner):
+    caller = "INSERT INTO callers (id, name, kind, roles, organization_id) VALUES ('{0}', '{0}', 'person', '{{org_admin}}', 'org_1')"
+    become(owner, WRITER, "org_1")
+    owner.execute(caller.format("tok_1"))
+    assert owner.execute("UPDATE callers SET roles = '{scim}'").rowcount == 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        owner.execute(caller.format("cal_3"))
+    become(owner, WRITER, "org_1")
+    assert owner.execute("UPDATE callers SET roles = '{org_admin,compliance}'").rowcount == 0
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+        owner.execute("INSERT INTO api_keys (id, caller_id, hash) VALUES ('k3', 'cal_2', sha256(''))")
+
+
 NEW = "INSERT INTO people (id, organization_id, external_id, status, employment) VALUES ('per_9', '{}', 'n', 'active', 'employee')"
 
 
@@ -142,12 +156,21 @@ def test_a_tenant_changes_and_deletes_nothing_of_others(owner, organization, cha
         "UPDATE agents SET status = 'suspended'",
         "UPDATE endpoints SET status = 'retired'",
         "UPDATE change_requests SET state = 'withdrawn', decided_by = 'cal_1'",
+        "UPDATE invitations SET state = 'withdrawn'",
         "DELETE FROM seats",
         "UPDATE seat_counts SET used = 0",
         "UPDATE idempotency_keys SET told_at = now()",
     ):
         become(owner, WRITER, organization)
         assert owner.execute(statement).rowcount == changed, statement
+
+
+def test_the_hash_of_an_invitation_is_not_a_tenants_to_read(owner):
+    for role in (READER, WRITER):
+        become(owner, role, "org_1")
+        assert owner.execute("SELECT id, state FROM invitations").fetchall() == [("inv_1", "open")]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+            owner.execute("SELECT hash FROM invitations")
 
 
 @pytest.mark.parametrize("table", sorted(APART | {"callers", "api_keys", "grants_history", "log_entries", "stops"}))

@@ -40,6 +40,7 @@ from mythos_gate.api import (
     front,
     health,
     holds,
+    invitations,
     keys,
     log,
     metadata,
@@ -72,6 +73,7 @@ from mythos_gate.decision.pdp import Clock, Pdp
 from mythos_gate.decision.records import Pip
 from mythos_gate.errors import Misconfigured, NotRecorded
 from mythos_gate.registry import idempotency
+from mythos_gate.registry import invitations as inviting
 from mythos_gate.registry import rollouts as rolling
 from mythos_gate.registry.change import Registry
 from mythos_gate.revision import Known
@@ -80,8 +82,8 @@ from mythos_gate.settings import Settings, root
 # Of two paths that fit, the first one counts: what is special comes before the records' own.
 NOUNS = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, change_requests, stops,
-    holds, people, assessments, eligibility, onboarding, ownership, break_glass, screenings, data_sets, programme,
-    policies, rollouts, keys, resources, scim, log, exports, tlog, health,
+    holds, people, assessments, eligibility, onboarding, invitations, ownership, break_glass, screenings, data_sets,
+    programme, policies, rollouts, keys, resources, scim, log, exports, tlog, health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]
@@ -331,7 +333,7 @@ async def _told(gate: Gate, telling: asyncio.Task[None]) -> None:
 async def _prune(registry: AsyncEngine) -> None:
     """Keep the list of touched keys short: processes that lag behind do not read it (`revision.GUARD`).
 
-    And forget answers whose day is over.
+    And forget answers whose day is over, and whom nobody waits for any more.
     """
     while True:
         await asyncio.sleep(PRUNE_EVERY)
@@ -339,8 +341,9 @@ async def _prune(registry: AsyncEngine) -> None:
             async with registry.begin() as connection:
                 await connection.execute(text("SELECT prune_touched()"))
                 await idempotency.forget(connection)
+                await inviting.forget(connection)
         except (SQLAlchemyError, OSError):
-            logger.exception("the list of touched keys and old answers could not be pruned")
+            logger.exception("touched keys, old answers and invitations could not be pruned")
 
 
 def digest_key(settings: Settings) -> bytes:

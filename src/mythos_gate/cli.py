@@ -285,6 +285,10 @@ def _show(answered: dict[str, Any], subject: str, *, recorded: bool) -> None:
 # --- keys -----------------------------------------------------------------------------------------------------
 
 
+# Not needed in the demo's database, and before there is any.
+OwnKey = Annotated[str | None, typer.Option("--key", envvar="MYTHOS_GATE_KEY", show_default=False)]
+
+
 @keys.command("create")
 def create_key(  # noqa: PLR0917  one option each
     name: Annotated[str, typer.Argument(help="the person or service that the key belongs to")],
@@ -296,7 +300,7 @@ def create_key(  # noqa: PLR0917  one option each
     may_ask_about: Annotated[list[str] | None, typer.Option(help="a gateway's model; may be given again")] = None,
     authority: Annotated[str | None, typer.Option(help="an officer's own")] = None,
     person: Annotated[str | None, typer.Option(help="ORGANIZATION/EXTERNAL_ID: who they are on record")] = None,
-    key: Annotated[str | None, typer.Option("--key", envvar="MYTHOS_GATE_KEY", show_default=False)] = None,
+    key: OwnKey = None,
 ) -> None:
     """Request a key, and show it once: it opens nothing before a second officer approves it.
 
@@ -315,28 +319,20 @@ def create_key(  # noqa: PLR0917  one option each
 
 
 @keys.command("revoke")
-def revoke_key(identifier: Annotated[str, typer.Argument(metavar="ID", help="as `keys list` shows it")]) -> None:
+def revoke_key(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="as `keys list` shows it")], key: OwnKey = None
+) -> None:
     """Revoke a key, from the next request on."""
-
-    async def work(registry: Registry) -> None:
-        async with registry.change("key_revoked", LOCAL) as change:
-            await callers.revoke_key(change, identifier)
-
     with told():
-        with_registry(Settings(), work)
+        with_registry(Settings(), lambda registry: key_commands.revoke(registry, key, identifier))
     typer.echo(f"key {identifier} is revoked")
 
 
 @keys.command("list")
-def list_keys() -> None:
+def list_keys(key: OwnKey = None) -> None:
     """List every key: its id, never the key itself."""
-
-    async def work(registry: Registry) -> Any:
-        async with registry.engine.connect() as connection:
-            return await callers.page(connection, limit=100_000)
-
     with told():
-        rows = with_registry(Settings(), work)
+        rows = with_registry(Settings(), lambda registry: key_commands.listed(registry, key))
     table = Table(Column("id", min_width=16), "name", "kind", "roles", "created", "expires", "revoked", box=None)
     for row in sorted(rows, key=itemgetter("created_at"), reverse=True):
         times = (row[name][:16].replace("T", " ") if row[name] else "-" for name in callers.TIMES)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from mythos_gate import request_commands
 from mythos_gate.audit.entry import timestamp
@@ -11,7 +12,7 @@ from mythos_gate.registry import callers, officers, widening
 from mythos_gate.registry.callers import Scope
 from mythos_gate.registry.change import Registry
 from mythos_gate.registry.delegation import Writer
-from mythos_gate.terminal import LOCAL
+from mythos_gate.terminal import LOCAL, allowed
 from mythos_gate.terms import Permission, Role
 
 
@@ -53,6 +54,30 @@ def _is_second(by: Writer, wanted: NewKey) -> bool:
     callers.require_on_record(by.caller)
     another = wanted.scope.person not in {None, by.caller.person}
     return by.may(Permission.RUN_PROGRAMME) and another and list(wanted.roles) == [Role.COMPLIANCE]
+
+
+async def listed(registry: Registry, key: str | None) -> list[dict[str, Any]]:
+    """Every key with its caller. `NotAuthenticated`, `NotPermitted`."""
+    await _operator(registry, key)
+    async with registry.engine.connect() as connection:
+        return await callers.page(connection, limit=100_000)
+
+
+async def revoke(registry: Registry, key: str | None, identifier: str) -> None:
+    """`NotAuthenticated`, `NotPermitted`; `NotFound`, `Conflict`."""
+    actor = await _operator(registry, key)
+    async with registry.change("key_revoked", actor) as change:
+        await callers.revoke_key(change, identifier)
+
+
+async def _operator(registry: Registry, key: str | None) -> str:
+    """Who may, as over REST; before there are keys, and in the demo's database, whoever runs the command."""
+    async with registry.engine.connect() as connection:
+        if await officers.are_awaited(connection):
+            return LOCAL
+    if not key:
+        raise NotPermitted("there are keys: give yours with --key")
+    return (await allowed(registry, key, Permission.OPERATE)).id
 
 
 async def _made(registry: Registry, actor: str, wanted: NewKey) -> str:

@@ -127,3 +127,9 @@ def reject(
     if not reason.strip():
         raise typer.BadParameter("say why")
     _decide(key, "change_rejected", lambda change, by: change_requests.reject(change, identifier, reason, by))
+
+
+@app.command()
+def withdraw(identifier: Identifier, key: Key) -> None:
+    """Take back what you requested."""
+    _decide(key, "change_withdrawn", lambda change, by: change_requests.withdraw(change, identifier, by))

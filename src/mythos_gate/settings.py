@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     cache: int = Field(50_000, ge=1_000)  # records of each noun that a process keeps in memory
     body_limit: int = Field(65_536, gt=0)  # bytes of a request
     change_request_days: float = Field(7, gt=0)  # until a change request expires
+    invitation_days: float = Field(7, gt=0)  # until an invitation expires
     approval_paths: int = Field(500, ge=0)  # newly open, above which a policy takes a third person
     approval_ratio: float = Field(2, gt=0)  # of paths after to before, likewise
     stage_ratio: float = Field(10, gt=0)  # above which it starts with some

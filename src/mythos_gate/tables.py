@@ -698,6 +698,28 @@ scim_members = Table(
     ForeignKeyConstraint(["organization_id", "person_id"], ["people.organization_id", "people.id"]),
 )
 
+# --- who is invited -------------------------------------------------------------------------------------------
+
+# Decisions read nothing of it. What it says of somebody goes when it is over: whoever accepted is in `people`.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("organization_id", ForeignKey("organizations.id"), nullable=False, index=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("members", JSONB),
+    Column("requested_by", Text),  # who invited, as `people` will have it
+    Column("state", Text, nullable=False, server_default=text("'open'")),  # never expired: that, the time says
+    Column("person_id", Text),  # who accepted
+    Column("expires_at", TIME, nullable=False),
+    _created(),
+    ForeignKeyConstraint(["organization_id", "person_id"], ["people.organization_id", "people.id"]),
+    CheckConstraint("octet_length(hash) = 32", name="hash"),
+    CheckConstraint("state IN ('open', 'accepted', 'withdrawn')", name="state"),
+    CheckConstraint("state = 'open' OR num_nonnulls(members, requested_by) = 0", name="members"),
+    CheckConstraint("(state = 'accepted') = (person_id IS NOT NULL)", name="person_id"),
+)
+
 # --- retention ------------------------------------------------------------------------------------------------
 
 # What must be kept for an agency or a court, however old it is. Decisions read nothing of it.

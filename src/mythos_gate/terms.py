@@ -186,6 +186,15 @@ class RequestState(StrEnum):
     EXPIRED = "expired"
 
 
+class InvitationState(StrEnum):
+    """EXPIRED is what nobody accepted in time."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+
+
 class ReportKind(StrEnum):
     """What can be found out about a policy: whether it is sound, whom it concerns, what it would have answered."""
 

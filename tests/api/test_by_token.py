@@ -343,6 +343,30 @@ async def test_who_is_not_on_record_speaks_for_nobody(service, holder, kim):
     assert (await nobody("POST", "stops", {"scope": "everything"})).status_code == 201
 
 
+@pytest.mark.parametrize("group", ["compliance", "admin"])
+async def test_who_suspends_by_token_withdraws_what_was_requested_before(service, holder, kim, group):
+    """By whoever has no row of their own yet, a service among them."""
+    rest = holder(group, org="acme", sub="nobody-yet")
+    assert (await kim("POST", "people/acme/us/suspend")).status_code == 200
+    asked = await kim("POST", "people/acme/us/activate")
+    assert asked.status_code == 202
+    assert (await rest("POST", "people/acme/us/suspend")).status_code == 200
+    found = (await kim("GET", f"change-requests/{asked.json()['id']}")).json()
+    assert (found["state"], found["decided_by"][:4]) == ("withdrawn", "tok_")
+    assert service.sql("SELECT roles FROM callers WHERE id = %s", found["decided_by"]) == [
+        (["org_admin"] if group == "admin" else ["compliance"],)
+    ]
+
+
+async def test_who_stops_by_token_withdraws_what_was_requested_before(service, holder, kim):
+    stop = await kim("POST", "stops", {"scope": "everything"})
+    asked = await kim("POST", f"stops/{stop.json()['id']}/lift")
+    assert asked.status_code == 202
+    again = await holder("compliance", sub="nobody-yet")("POST", "stops", {"scope": "everything"})
+    assert again.status_code == 201
+    assert (await kim("GET", f"change-requests/{asked.json()['id']}")).json()["state"] == "withdrawn"
+
+
 async def test_the_same_person_by_token_and_by_key_is_one(service, kim):
     same = Rest(service, await service.key(Role.COMPLIANCE, person="other/kim"))
     for one, other in ((kim, same), (same, kim)):

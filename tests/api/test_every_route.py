@@ -160,6 +160,13 @@ async def _leaver(world):
     return "people/acme/us/release-seats", None
 
 
+INVITED = {"external_id": "n-1", "employment": "employee", "organization": "acme"}
+
+
+async def _invitation(world):
+    return f"invitations/{await world.made(world.one, 'POST', 'invitations', INVITED)}/withdraw", None
+
+
 def _plain(path, members=None):
     async def prepare(_):
         return path, members
@@ -212,6 +219,8 @@ WRITES = {
     **{("POST", f"/v1/{name}"): _plain(name, members) for name, members in NEW.items()},
     **{("PATCH", f"/v1/{name}/{{reference}}"): _of(_changed, name) for name in NEW},
     **{("POST", f"/v1/{name}/import"): _plain(f"{name}/import", text) for name, text in CSV.items()},
+    ("POST", "/v1/invitations"): _plain("invitations", INVITED),
+    ("POST", "/v1/invitations/{invitation}/withdraw"): _invitation,
     ("POST", "/v1/organizations/{organization}/suspend"): _plain("organizations/acme/suspend"),
     ("POST", "/v1/organizations/{organization}/revoke"): _plain("organizations/acme/revoke"),
     ("POST", "/v1/organizations/{reference}/activate"): _organization,
@@ -331,6 +340,8 @@ ENTRIES = {
     "POST /v1/people/{person}/assessment/withdraw": "assessment_withdrawn: nationality person",
     "POST /v1/agents/{reference}/activate": "change_requested: agent change_request members requested sha256",
     "POST /v1/people": "person_created: members person",
+    "POST /v1/invitations": "person_invited: invitation members",
+    "POST /v1/invitations/{invitation}/withdraw": "invitation_withdrawn: invitation",
     "POST /v1/organizations/{reference}/activate": "change_requested: change_request members organization requested sha256",
     "POST /v1/screenings/adjudicate": "screening_adjudicated: person",
     "PUT /v1/organizations/{organization}/ownership": "change_requested: change_request members ownership requested sha256",
@@ -352,6 +363,8 @@ READING = {"/v1/log/exports", "/scim/v2/.search", "/scim/v2/Users/.search", "/sc
 UNREAD = {
     ("POST", "/v1/change-requests/{identifier}/withdraw"),
     ("POST", "/v1/change-requests/{identifier}/reject"),
+    ("POST", "/v1/invitations"),
+    ("POST", "/v1/invitations/{invitation}/withdraw"),
     ("POST", "/v1/legal-holds"),
     ("POST", "/v1/policies"),
 }
@@ -438,6 +451,8 @@ WORDS = (
 READS = {
     "/v1/people": ["people", "people?organization=other", "people?expiring_within=365"],
     "/v1/people/{reference}": ["people/acme/ca", "people/other/them"],
+    "/v1/invitations": ["invitations", "invitations?limit=1"],
+    "/v1/invitations/{invitation}": ["invitations/none"],
     "/v1/people/export": ["people/export", "people/export?organization=other"],
     "/v1/people/{person}/eligibility": ["people/acme/ca/eligibility", "people/acme/us/eligibility"],
     "/v1/eligibility": ["eligibility", "eligibility?reason=CITIZENSHIP_EMBARGOED", "eligibility?status=not_eligible"],

@@ -14,6 +14,7 @@ from mythos_gate.terms import Role
 from tests.api.test_every_route import BY_TWO, CSV, PROVIDED, WRITES, send, world  # noqa: F401  a fixture
 from tests.api.test_resources import NEW, Rest, admin, officer, second  # noqa: F401  fixtures
 from tests.service import question, until
+from tests.test_conventions import INVITED
 
 pytestmark = pytest.mark.anyio
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}
@@ -58,7 +59,8 @@ async def test_every_route_that_writes_says_so_and_no_other(service):
         for method, operation in operations.items()
         if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
     }
-    assert named.keys() == WRITES.keys() | {route for route in PROVIDED if route[0] != "DELETE"}
+    provided = {route for route in PROVIDED if route[0] != "DELETE"}
+    assert named.keys() == WRITES.keys() | provided | {("POST", INVITED)}
     for operation in named.values():
         assert {"409", "422"} <= operation["responses"].keys()
 

@@ -125,7 +125,7 @@ async def test_a_status_is_withdrawn_once(officers):
 )
 async def test_what_is_suspended_meanwhile_is_not_suspended_again(officers, path, step):
     async def first(change):
-        await step(change, path.partition("/")[2], None)
+        await step(change, path.partition("/")[2], None, officers.writer.caller)
 
     assert await officers.overtaken(first, "POST", f"{path}/suspend") == 409
 

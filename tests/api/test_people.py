@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from mythos_gate.terms import Role
 from tests.api.test_resources import Rest
@@ -55,6 +56,44 @@ async def test_whoever_asked_does_not_approve(service):
 async def test_a_services_key_approves_nobody(service):
     answer = await Rest(service, service.authorization(Role.COMPLIANCE))("POST", "people/acme/ca/approve")
     assert (answer.status_code, answer.json()["type"]) == (403, "urn:mythos-gate:problem:not-permitted")
+
+
+@pytest.mark.parametrize("step", ["approve", "review"])
+async def test_who_is_not_on_record_approves_and_reviews_nobody(service, step):
+    """Whatever the role: of two names the gate could not know that they are two people."""
+    members = {"due": (service.now + timedelta(days=90)).isoformat()} if step == "review" else None
+    for role, scope in ((Role.COMPLIANCE, {}), (Role.ORG_ADMIN, {"organization": "acme"})):
+        nameless = Rest(service, await service.key(role, person=None, **scope))
+        answer = await nameless("POST", f"people/acme/ca/{step}", members)
+        assert (answer.status_code, answer.json()["code"]) == (403, "APPROVER_NOT_QUALIFIED")
+
+
+@pytest.mark.parametrize("when", ["before they are on record", "when they are"])
+async def test_an_approval_that_was_imported_and_the_same_persons_own_are_one(service, when):
+    known = "organization,external_id,employment\nother,kim,employee\n"
+    listed = "organization,external_id,employment,approvals,requested_by\nacme,ca,employee,other/kim,{}\n"
+    if when == "when they are":
+        await service.load(people=known)
+    await service.load(people=listed.format("r1"))
+    await service.load(people=known)
+    kim, lee = [Rest(service, await service.key(Role.COMPLIANCE, **person)) for person in ({"person": "other/kim"}, {})]
+
+    async def facts():
+        return (await service.ask(question("acme/ca", country="DE"))).json()["context"]["reason_admin"]["facts"]
+
+    [(own,)] = service.sql("SELECT id FROM people WHERE external_id = 'kim'")
+    again = await kim("POST", "people/acme/ca/approve")
+    assert (again.status_code, "you have approved" in again.json()["detail"]) == (409, True)
+    # However it came to be that both are there.
+    async with service.gate.registry.change("test", "test") as change:
+        both = text("INSERT INTO approvals SELECT id, :own FROM people WHERE external_id = 'ca'")
+        await change.connection.execute(both, {"own": own})
+    assert (await facts())["approval"] == "incomplete"
+    assert (await lee("POST", "people/acme/ca/approve")).status_code == 200
+    assert (await facts())["approval"] == "complete"
+    # Nor does whoever asked count, in whichever form it is said.
+    await service.load(people="organization,external_id,employment,requested_by\nacme,ca,employee,other/kim\n")
+    assert (await facts())["approval"] == "incomplete"
 
 
 async def test_nobody_on_record_is_404(service):

@@ -56,11 +56,16 @@ async def other(world):  # noqa: F811
     await world.made(world.one, "POST", "break-glass", glass)
     await world.made(world.one, "POST", "legal-holds", {"scope": "organization", "target": "other", "matter": "M-1"})
     await service.key(Role.ORG_ADMIN, organization="other")
+    invited = {"organization": "other", "external_id": "ada", "employment": "employee", "name": "Ada Zebulon"}
+    await world.made(world.one, "POST", "invitations", invited)
     assert (await service.ask(question("other/zeb"))).status_code == 200
     own = "organization_id = (SELECT id FROM organizations WHERE slug = 'other')"
     found = {
         **{noun: f"SELECT id FROM {noun} WHERE {own} AND external_id = 'zeb'" for noun in STAFF},
-        **{noun: f"SELECT id FROM {noun} WHERE {own}" for noun in ("grants", "stops", "break_glasses", "legal_holds")},
+        **{
+            noun: f"SELECT id FROM {noun} WHERE {own}"
+            for noun in ("grants", "stops", "break_glasses", "legal_holds", "invitations")
+        },
         "organizations": "SELECT id FROM organizations WHERE slug = 'other'",
         "change_requests": "SELECT id FROM change_requests",
         "keys": f"SELECT k.id FROM api_keys k JOIN callers c ON c.id = k.caller_id WHERE {own}",
@@ -73,7 +78,7 @@ async def other(world):  # noqa: F811
 PARAMETERS = {
     "person": "people", "agent": "agents", "endpoint": "endpoints", "organization": "organizations", "grant": "grants",
     "stop": "stops", "key": "keys", "decision": "decisions", "entry": "decisions",
-    "hold": "legal_holds", "index": "decisions", "authority": "organizations",
+    "hold": "legal_holds", "invitation": "invitations", "index": "decisions", "authority": "organizations",
 }  # fmt: skip
 NOUNS = {
     "break-glass": "break_glasses",
@@ -118,6 +123,11 @@ def bodies(method, route, named):
         more = {"people": "employment", "agents": "sponsor", "endpoints": "name"}[noun]
         value = {"people": "employee", "agents": named.name, "endpoints": "x"}[noun]
         return [f"organization,external_id,{more}\n{line},{value}\n" for line in lines]
+    if method == "POST" and noun == "invitations":
+        return [
+            {"external_id": named.name, "employment": "employee", **home} if route.count("/") == 2 else None
+            for home in ({}, {"organization": named.organization})
+        ]
     if method == "POST" and noun in STAFF and route.count("/") == 2:
         sponsor = {"sponsor": named.name} if noun == "agents" else {}
         return [
@@ -143,6 +153,7 @@ def queries(route, named):
         "/v1/people": ["organization={o}", "cursor={people}"],
         "/v1/agents": ["organization={o}", "sponsor={n}", "cursor={agents}"],
         "/v1/endpoints": ["organization={o}", "cursor={endpoints}"],
+        "/v1/invitations": ["cursor={invitations}"],
         "/v1/eligibility": ["organization={o}", "cursor={people}"],
         **{f"/v1/{noun}/export": ["organization={o}"] for noun in STAFF},
     }.get(route, [])
@@ -188,7 +199,8 @@ def statements(service, monkeypatch):
 def told(answer, named):
     """All of an answer, but what it repeats of the request, and what is made anew for each."""
     made = re.sub(
-        r'urn:uuid:[0-9a-f-]{36}|"[0-9a-f]{32}"|(per|agt|ept|agt)_[0-9a-f]{32}',
+        r'urn:uuid:[0-9a-f-]{36}|"[0-9a-f]{32}"|(per|agt|ept|agt)_[0-9a-f]{32}|inv_[0-9a-f]{16}|mgi_[0-9a-f_]+'
+        r'|"20[^"]+Z"',
         "made",
         answer.text + str(sorted(answer.headers.multi_items())),
     )

@@ -22,7 +22,7 @@ def test_the_commands_of_the_readme_lead_to_an_allowed_request(state):  # noqa: 
     assert len(blocks) == 6
     page = (root() / "docs" / "operations.md").read_text()
     provided = re.findall(r"^```bash\n(.*?)^```$", page.partition("\n## SCIM\n")[2], re.MULTILINE | re.DOTALL)
-    assert len(provided) == 2
+    assert len(provided) == 3
     # By a list and by SCIM: from the empty organization to the answer.
     for walk in ("".join(blocks[-3:]), provided[1].partition("\n\n")[2]):
         assert 3 < len(re.findall(r"^(?:call|scim|for|mythos-gate) ", walk, re.MULTILINE)) < 10
@@ -47,3 +47,4 @@ def test_the_commands_of_the_readme_lead_to_an_allowed_request(state):  # noqa: 
     assert '"status":"suspended"' in told.stdout
     assert "ALLOW  kestrel-rail/k-7" in told.stdout
     assert "ALLOW  heron-water/h-1" in told.stdout
+    assert '"external_id":"h-2","name":"Noa Example"' in told.stdout

@@ -24,7 +24,7 @@ from mythos_gate.authn.bearer import Credential
 from mythos_gate.authn.lockout import MOST_KEYS, Lockout
 from mythos_gate.authn.permissions import Permissions
 from mythos_gate.decision.pdp import Clock, Pdp, SeatsNeeded
-from mythos_gate.errors import GateError, Invalid, LockedOut, NotAuthenticated, NotDecided, NotPermitted
+from mythos_gate.errors import GateError, Invalid, LockedOut, NotAuthenticated, NotDecided
 from mythos_gate.registry.change import Registry
 from mythos_gate.registry.idempotency import Attempt, Slots
 from mythos_gate.settings import Settings
@@ -95,7 +95,8 @@ async def gate(request: Request) -> Gate:  # a plain function would be run in a 
 TheGate = Annotated[Gate, Depends(gate)]
 
 
-async def _admit(the_gate: Gate, presented: api_keys.Presented) -> None:
+async def admit(the_gate: Gate, presented: api_keys.Presented) -> None:
+    """`LockedOut` if it need not be looked up."""
     lockout = the_gate.lockout
     if lockout.wants(presented.id):
         async with reading(the_gate.registry.engine) as connection:
@@ -106,7 +107,7 @@ async def _admit(the_gate: Gate, presented: api_keys.Presented) -> None:
 async def authenticate(the_gate: Gate, presented: Credential) -> Caller:
     """Who presented it; `NotDecided` if that cannot be looked up, `LockedOut` if it need not be."""
     if isinstance(presented, api_keys.Presented):
-        await _admit(the_gate, presented)
+        await admit(the_gate, presented)
     async with reading(the_gate.registry.engine) as connection:
         return await caller.authenticate(connection, presented)
 
@@ -135,13 +136,18 @@ def may(permission: Permission) -> Callable[..., Awaitable[Caller]]:
         request.state.caller = found
         the_gate.confine(found)
         the_gate.permissions.require(found, permission)
-        await _require_known(request)
-        if isinstance(the_gate.registry, Attempt):
-            await idempotency.begin(the_gate.registry, found.id, request)
+        await begin(the_gate, request, found.id)
         return found
 
     permitted.permission = permission  # type: ignore[attr-defined]  # the test of all routes reads it
     return permitted
+
+
+async def begin(the_gate: Gate, request: Request, caller: str) -> None:
+    """What comes before an endpoint once it is known who calls. `Invalid`, or what `idempotency.begin` raises."""
+    await _require_known(request)
+    if isinstance(the_gate.registry, Attempt):
+        await idempotency.begin(the_gate.registry, caller, request)
 
 
 def may_ask(permission: Permission) -> Callable[..., Awaitable[Credential]]:
@@ -174,12 +180,6 @@ async def _require_known(request: Request) -> None:
 def _is_entras(request: Request, parameter: str) -> bool:
     """Its flags stand in the address that it is given for SCIM, and may come along with each request."""
     return request.url.path.startswith("/scim/") and parameter.lower().startswith("aadopt")
-
-
-def require_person(caller: Caller) -> None:
-    if caller.is_service:
-        what = "a service's key cannot give it, nor a token that names no person on record"
-        raise NotPermitted(f"this is a person's own word: {what}")
 
 
 MayEvaluate = Annotated[Credential, Depends(may_ask(Permission.EVALUATE))]

@@ -18,6 +18,8 @@ PUBLIC = frozenset(
 TREE = frozenset(
     {"/checkpoint", "/tile/{level}/{index}", "/v1/log/consistency", "/v1/log/keys", "/v1/log/timestamps/{size}"}
 )
+# Whoever accepts an invitation has no key, and an issuer's token only where those are taken.
+INVITED = frozenset({"/v1/invitations/accept"})
 TITLES = {415: "the body is of another type", **{kind.status: kind.title for kind in KINDS.values()}}
 PROBLEM = {
     "type": "object",
@@ -73,7 +75,7 @@ def _complete(operation: dict[str, Any], method: str, path: str) -> None:
         told = responses.setdefault(str(status), {"description": TITLES[status]})
         told.setdefault("content", {media: {"schema": {"$ref": f"#/components/schemas/{name}"}}})
     if path not in PUBLIC | TREE:
-        operation["security"] = [{"key": []}]
+        operation["security"] = [{"key": []}, *([{}] if path in INVITED else [])]
 
 
 def _statuses(operation: dict[str, Any], method: str, path: str) -> list[int]:

@@ -36,7 +36,7 @@ async def set_hold(request: Request, gate: TheGate, caller: MayRunProgramme) -> 
     """Keep what is on record of a person or an organization's people, however old it becomes."""
     wanted = body.shaped(Hold, await body.parsed(request)).model_dump(mode="json")
     async with gate.registry.change("legal_hold_set", caller.id) as change:
-        identifier = await holds.set_(change, wanted, gate.now)
+        identifier = await holds.set_(change, wanted, gate.now, caller)
     return {"id": identifier, **wanted}
 
 

@@ -7,13 +7,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayEnrol, MayReview, TheGate, require_person
+from mythos_gate.api.deps import MayEnrol, MayReview, TheGate
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.resources import tagged
 from mythos_gate.api.text import Instant, Name
-from mythos_gate.authn.api_keys import Caller
-from mythos_gate.errors import NotPermitted
-from mythos_gate.registry import people, resources
+from mythos_gate.registry import callers, people, resources
 
 router = APIRouter(prefix="/v1", tags=["people"], route_class=Once)
 
@@ -25,18 +23,10 @@ class Review(BaseModel):
     due: Instant
 
 
-def _require_known(caller: Caller) -> None:
-    """A person; and of an organization's administrators one of whom the gate knows which person of it they are."""
-    require_person(caller)
-    if caller.organization and caller.person is None:
-        what = "who this administrator is on record is not known: make the key with --person ORGANIZATION/EXTERNAL_ID"
-        raise NotPermitted(what, code="APPROVER_NOT_QUALIFIED")
-
-
 @router.post("/people/{person:path}/approve")
 async def approve(person: Name, gate: TheGate, caller: MayReview, response: Response) -> Mapping[str, Any]:
     """Approve access for a person, under your own name."""
-    _require_known(caller)
+    callers.require_on_record(caller)
     async with gate.registry.change("person_approved", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)
         await people.approve(change, found.id, caller)
@@ -48,7 +38,7 @@ async def review(
     person: Name, request: Request, gate: TheGate, caller: MayReview, response: Response
 ) -> Mapping[str, Any]:
     """Confirm, under your own name, that access is still needed."""
-    _require_known(caller)
+    callers.require_on_record(caller)
     due = body.shaped(Review, await body.parsed(request)).due
     async with gate.registry.change("person_reviewed", caller.id) as change:
         found = await resources.read(change.connection, resources.PERSON, person, caller)

@@ -1,6 +1,6 @@
 """The registry over REST: every kind of record read, listed, created and changed alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -52,8 +52,9 @@ async def requested(gate: Gate, caller: Caller, wanted: Wanted, response: Respon
     return made
 
 
-def _documented(resource: Resource, *, new: bool) -> dict[str, Any]:
-    settable = resource.settable(new=new)
+def described(resource: Resource, *, new: bool, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What the OpenAPI document says of a body with members of this record."""
+    settable = {name: column for name, column in resource.settable(new=new).items() if name not in without}
     schema = {
         "type": "object",
         "additionalProperties": False,
@@ -140,7 +141,7 @@ def _add_writing(resource: Resource) -> None:
         f"/{resource.name}",
         status_code=201,
         responses={} if resource.is_staff else REQUESTED,
-        openapi_extra=_documented(resource, new=True),
+        openapi_extra=described(resource, new=True),
         operation_id=f"create_{resource.name}",
         tags=[resource.name],
     )
@@ -157,7 +158,7 @@ def _add_writing(resource: Resource) -> None:
     @router.patch(
         f"/{resource.name}/{{reference:path}}",
         responses=REQUESTED if resource.widens else {},
-        openapi_extra=_documented(resource, new=False),
+        openapi_extra=described(resource, new=False),
         operation_id=f"change_{resource.name}",
         tags=[resource.name],
     )

@@ -46,40 +46,40 @@ async def revoke_organization(organization: Name, gate: TheGate, caller: MaySusp
 @router.post("/grants/{grant}/suspend", openapi_extra=DOCUMENTED)
 async def suspend_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("grant_suspended", caller.id) as change:
-        return await standing.suspend_grant(change, grant, reason, caller.authority_id)
+        return await standing.suspend_grant(change, grant, reason, caller)
 
 
 @router.post("/grants/{grant}/revoke", openapi_extra=DOCUMENTED)
 async def revoke_grant(grant: Name, gate: TheGate, caller: MaySuspend, reason: Reason) -> Standing:
     async with gate.registry.change("grant_revoked", caller.id) as change:
-        return await standing.revoke_grant(change, grant, reason, caller.authority_id)
+        return await standing.revoke_grant(change, grant, reason, caller)
 
 
 @router.post("/people/{person:path}/suspend", openapi_extra=DOCUMENTED)
 async def suspend_person(person: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("person_suspended", caller.id) as change:
-        return await standing.suspend_person(change, person, reason, caller.organization_id)
+        return await standing.suspend_person(change, person, reason, caller)
 
 
 @router.post("/people/{person:path}/revoke", openapi_extra=DOCUMENTED)
 async def revoke_person(person: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("person_revoked", caller.id) as change:
-        return await standing.revoke_person(change, person, reason, caller.organization_id)
+        return await standing.revoke_person(change, person, reason, caller)
 
 
 @router.post("/agents/{agent:path}/suspend", openapi_extra=DOCUMENTED)
 async def suspend_agent(agent: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("agent_suspended", caller.id) as change:
-        return await standing.suspend_agent(change, agent, reason, caller.organization_id)
+        return await standing.suspend_agent(change, agent, reason, caller)
 
 
 @router.post("/agents/{agent:path}/revoke", openapi_extra=DOCUMENTED)
 async def revoke_agent(agent: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("agent_revoked", caller.id) as change:
-        return await standing.revoke_agent(change, agent, reason, caller.organization_id)
+        return await standing.revoke_agent(change, agent, reason, caller)
 
 
 @router.post("/endpoints/{endpoint:path}/revoke", openapi_extra=DOCUMENTED)
 async def revoke_endpoint(endpoint: Name, gate: TheGate, caller: MaySuspendStaff, reason: Reason) -> Standing:
     async with gate.registry.change("endpoint_revoked", caller.id) as change:
-        return await standing.revoke_endpoint(change, endpoint, reason, caller.organization_id)
+        return await standing.revoke_endpoint(change, endpoint, reason, caller)

@@ -40,7 +40,7 @@ async def set_stop(request: Request, gate: TheGate, caller: MaySuspend) -> dict[
     async with gate.registry.change("stop_set", caller.id) as change:
         await stops.permit(change.connection, wanted["scope"], wanted["target"], caller)
         there = "a stop of this target stands: nothing further is needed"
-        identifier = await ORDERS.withdraw_lifts(change, wanted)
+        identifier = await ORDERS.withdraw_lifts(change, wanted, caller)
         if identifier is None:
             identifier = await resources.create_one(change, SETTING, wanted, gate.now, there)
         change.details |= {"stop": identifier, "scope": wanted["scope"]}

@@ -75,18 +75,18 @@ class Stored:
 STORED: TypeAdapter[Stored | None] = TypeAdapter(Stored | None)
 
 
-def create() -> tuple[str, Presented]:
+def create(prefix: str = PREFIX) -> tuple[str, Presented]:
     """A new key: the text to hand over once, and what to keep."""
     identifier, secret = secrets.token_hex(8), secrets.token_hex(32)
-    return _text(identifier, secret), Presented(identifier, _hash(secret))
+    return _text(identifier, secret, prefix), Presented(identifier, _hash(secret))
 
 
-def parse(text: str | None) -> Presented:
+def parse(text: str | None, prefix: str = PREFIX) -> Presented:
     """Read a key as sent; `NotAuthenticated` if it is none."""
     body, _, checksum = (text or "").rpartition("_")
-    prefix, identifier, secret, *more = (*body.split("_"), "", "")
+    kind, identifier, secret, *more = (*body.split("_"), "", "")
     # The checksum only tells a slip of the hand: the secret is compared as its hash.
-    if prefix != PREFIX or more != ["", ""] or checksum != _checksum(body):
+    if kind != prefix or more != ["", ""] or checksum != _checksum(body):
         raise NotAuthenticated("the API key is missing or malformed: send Authorization: Bearer mgk_...")
     return Presented(identifier, _hash(secret))
 
@@ -109,8 +109,8 @@ def _over(instant: datetime | None, now: datetime) -> bool:
     return instant is not None and now >= instant
 
 
-def _text(identifier: str, secret: str) -> str:
-    body = f"{PREFIX}_{identifier}_{secret}"
+def _text(identifier: str, secret: str, prefix: str = PREFIX) -> str:
+    body = f"{prefix}_{identifier}_{secret}"
     return f"{body}_{_checksum(body)}"
 
 

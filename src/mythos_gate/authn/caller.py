@@ -55,7 +55,11 @@ FOUND = {
     for kind, statement in ((Presented, STORED_KEY), (Token, STORED_TOKEN))
 }
 
-HASHES = text("SELECT id, hash FROM api_keys WHERE revoked_at IS NULL ORDER BY created_at DESC LIMIT :limit")
+HASHES = text("""
+SELECT id, hash FROM (
+  SELECT id, hash, created_at FROM api_keys WHERE revoked_at IS NULL
+  UNION ALL SELECT id, hash, created_at FROM invitations WHERE state <> 'withdrawn') known
+ORDER BY created_at DESC LIMIT :limit""")
 
 
 async def authenticate(connection: AsyncConnection, presented: Credential) -> Caller:
@@ -65,6 +69,6 @@ async def authenticate(connection: AsyncConnection, presented: Credential) -> Ca
 
 
 async def hashes(connection: AsyncConnection, limit: int) -> dict[str, bytes]:
-    """The hash of each key that was not revoked, the newest first."""
+    """The hash of each key that was not revoked and of each invitation not withdrawn, the newest first."""
     found = await connection.execute(HASHES, {"limit": limit})
     return {row.id: bytes(row.hash) for row in found}

@@ -69,15 +69,31 @@ def is_by_token(caller: str) -> bool:
 
 def verify(token: Token, stored: Stored | None, now: datetime) -> Caller:
     """Whom the token makes the caller; `NotAuthenticated` without saying why."""
-    if now < token.not_before:
-        raise refused("it is not valid yet")
-    if now >= token.expires_at:
-        raise refused("it has expired")
+    _require_timely(token, now)
     if stored is None:
         raise refused("an organization, an authority or a person that it stands for is not on record")
     if stored.gone:
         raise refused("whom it names has left or is stopped, or their organization is terminated")
     return stored.caller
+
+
+def holder(token: Token, person: str, now: datetime) -> str:
+    """What the holder is called, if by the token they are this `ORGANIZATION/EXTERNAL_ID`, who is not on record yet.
+
+    `NotAuthenticated` without saying why.
+    """
+    _require_timely(token, now)
+    claimed = orjson.loads(token.id)
+    if claimed["home"] is None or f"{claimed['home']}/{claimed['external_id']}" != person:
+        raise refused("it does not say that its holder is who is invited")
+    return str(claimed["id"])
+
+
+def _require_timely(token: Token, now: datetime) -> None:
+    if now < token.not_before:
+        raise refused("it is not valid yet")
+    if now >= token.expires_at:
+        raise refused("it has expired")
 
 
 def refused(reason: str) -> NotAuthenticated:

@@ -11,6 +11,18 @@ from mythos_gate.authn.caller import STORED_KEY, STORED_TOKEN
 from mythos_gate.decision import facts
 from mythos_gate.decision.request import Request
 
+
+def identity(text: str) -> str:
+    """Of `ORGANIZATION/EXTERNAL_ID` the gate's id: one person must not count as two, as imported and by an own word.
+
+    Whoever it names has an approval under their id only since they are on record, and that was a change of this record:
+    so nothing that is kept of it counts them twice.
+    """
+    return f"""CASE WHEN {text} LIKE '%/%' THEN coalesce((SELECT named.id FROM organizations home
+      JOIN people named ON named.organization_id = home.id AND named.external_id = split_part({text}, '/', 2)
+      WHERE home.slug = split_part({text}, '/', 1)), {text}) ELSE {text} END"""  # noqa: S608  names of the schema
+
+
 # One row for each record that was found, under its key; the guard's columns in each, and alone if none was.
 READ = f"""
 WITH {revision.GUARD},
@@ -96,8 +108,8 @@ found AS (
       'names', ARRAY[p.external_id, p.slug || '/' || p.external_id], 'status', p.status,
       'employment', p.employment, 'training_expires', p.training_expires, 'acceptable_use', p.acceptable_use,
       'technology_control_plan', p.technology_control_plan,
-      'approvers', ARRAY(SELECT a.approver FROM approvals a WHERE a.person_id = p.id),
-      'requested_by', p.requested_by, 'review_due', p.review_due,
+      'approvers', ARRAY(SELECT {identity("a.approver")} FROM approvals a WHERE a.person_id = p.id),
+      'requested_by', {identity("p.requested_by")}, 'review_due', p.review_due,
       'screening', (SELECT jsonb_build_object('status', s.status, 'screened_at', s.screened_at)
                     FROM person_screenings s WHERE s.person_id = p.id),
       'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.person_id = p.id),

@@ -267,6 +267,8 @@ async def read(connection: AsyncConnection, identifier: str, writer: Writer) -> 
     row = (await connection.execute(_query(writer).where(requests.c.id == identifier))).mappings().one_or_none()
     if row is None:
         raise NotFound("no such change request")
+    if writer.caller.organization_id is not None:  # of what takes several they request nothing
+        return _shown(row)
     given = select(approvals.c.approved_by, approvals.c.created_at).where(approvals.c.change_request_id == identifier)
     found = await connection.execute(given.order_by(approvals.c.created_at))
     listed = [{"approved_by": each.approved_by, "at": timestamp(each.created_at)} for each in found]

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict
 from mythos_gate.registry import holds, seats, standing
 from mythos_gate.registry.change import Change
@@ -17,7 +18,7 @@ LAST_DECISION = text("SELECT last_decision(:person, :since) AS at")
 ERASE = text("SELECT erase_person(:person)")
 
 
-async def erase(change: Change, found: Shown, now: datetime) -> None:
+async def erase(change: Change, found: Shown, now: datetime, caller: Caller) -> None:
     """For good: of the person nothing is read, written or allowed any more.
 
     `Conflict` with the legal basis while the records have to be kept: for ten years from the last decision about the
@@ -35,7 +36,7 @@ async def erase(change: Change, found: Shown, now: datetime) -> None:
     await change.connection.execute(LOCK, {"person": person})
     await _require_over(change, person, now)
     for action in (RequestedAction.ACTIVATE, RequestedAction.REPLACE):
-        await standing.withdraw(change, person, action)
+        await standing.withdraw(change, person, action, caller)
     await seats.release(change.connection, [person])
     await change.connection.execute(ERASE, {"person": person})
     change.details |= {"person": person}

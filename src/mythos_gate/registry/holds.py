@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate import tables
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.registry import resources, stops
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.columns import label, one_of, reference
@@ -33,11 +34,11 @@ STANDS = text(
 )
 
 
-async def set_(change: Change, hold: Mapping[str, Any], now: datetime) -> str:
+async def set_(change: Change, hold: Mapping[str, Any], now: datetime, caller: Caller) -> str:
     """The id. `Invalid`, or `Conflict` if one of this target and matter stands and nobody requested to lift it."""
     await change.connection.execute(ALONE)
     there = "a legal hold of this target and matter stands: nothing further is needed"
-    identifier = await ORDERS.withdraw_lifts(change, hold)
+    identifier = await ORDERS.withdraw_lifts(change, hold, caller)
     if identifier is None:
         identifier = await resources.create_one(change, HOLDS, hold, now, there)
     change.details |= {"legal_hold": identifier, "scope": hold["scope"]}

@@ -8,6 +8,7 @@ from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound
 from mythos_gate.registry import standing
 from mythos_gate.registry.change import Change
@@ -56,11 +57,11 @@ class Orders:
             raise self._none
         return found[0]
 
-    async def withdraw_lifts(self, change: Change, wanted: Mapping[str, Any]) -> str | None:
+    async def withdraw_lifts(self, change: Change, wanted: Mapping[str, Any], caller: Caller) -> str | None:
         """What was requested before this order is no answer to it. The id of one that stands, if it was to end."""
         query = text(STANDING.format(self.named, about=self.about))
         there: str | None = (await change.connection.execute(query, wanted)).scalars().first()
-        if there is None or not await standing.withdraw(change, there, RequestedAction.LIFT):
+        if there is None or not await standing.withdraw(change, there, RequestedAction.LIFT, caller):
             return None
         return there
 

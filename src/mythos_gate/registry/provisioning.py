@@ -169,7 +169,7 @@ async def create(change: Change, user: User, writer: Writer) -> str:
     named = {"external_id": await _free_name(change.connection, user, writer.caller)}
     made = await resources.create(change, PERSON, named | said, writer)
     if user.get("active") is False:
-        await standing.suspend_person(change, made.id, None, writer.caller.organization_id)
+        await standing.suspend_person(change, made.id, None, writer.caller)
     await _keep(change, made.id, user, writer.caller)
     return made.id
 
@@ -199,7 +199,7 @@ async def remove(change: Change, identifier: str, writer: Writer) -> None:
     row = await _row(change.connection, writer.caller, identifier, lock=True)
     change.type = "person_revoked"
     if row["employment"] != Employment.ENDED:
-        await standing.revoke_person(change, identifier, None, own)
+        await standing.revoke_person(change, identifier, None, writer.caller)
     await change.connection.execute(delete(scim_members).where(scim_members.c.person_id == identifier))
     gone: dict[str, Any] = {
         "user_name": None,
@@ -217,7 +217,7 @@ async def _follow(change: Change, identifier: str, user: User, writer: Writer) -
     row, active = await _row(change.connection, writer.caller, identifier), user.get("active")
     if _is_there(row) and not active:
         change.type = "person_suspended"
-        await standing.suspend_person(change, identifier, None, writer.caller.organization_id)
+        await standing.suspend_person(change, identifier, None, writer.caller)
     elif active and row["employment"] == Employment.ENDED:
         raise Conflict(f"{HAS_LEFT}: delete the user, and {ANEW}")
     elif active and not _is_there(row):

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Table, func, select, true, update
 from mythos_gate import tables
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.errors import Conflict, NotFound
-from mythos_gate.registry import organizations, places, seats
+from mythos_gate.registry import callers, organizations, places, seats
 from mythos_gate.registry.change import Change
 from mythos_gate.terms import (
     AgentStatus,
@@ -80,48 +80,48 @@ class Standing:
 async def suspend_organization(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """`NotFound`, `NotPermitted`, or `Conflict` naming the present state and what is possible; likewise below."""
     await organizations.permit(change.connection, reference, caller)
-    return await _set(change, ORGANIZATION, _by_slug(reference), "suspended", reason)
+    return await _set(change, ORGANIZATION, _by_slug(reference), "suspended", reason, caller)
 
 
 async def revoke_organization(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     await organizations.permit(change.connection, reference, caller)
-    return await _set(change, ORGANIZATION, _by_slug(reference), "terminated", reason)
+    return await _set(change, ORGANIZATION, _by_slug(reference), "terminated", reason, caller)
 
 
-async def suspend_grant(change: Change, identifier: str, reason: str | None, own: str | None = None) -> Standing:
-    """With `own`, none of another authority."""
-    return await _set(change, GRANT, _by_id(identifier, own), "suspended", reason)
+async def suspend_grant(change: Change, identifier: str, reason: str | None, caller: Caller) -> Standing:
+    """None of another authority than an officer's."""
+    return await _set(change, GRANT, _by_id(identifier, caller.authority_id), "suspended", reason, caller)
 
 
-async def revoke_grant(change: Change, identifier: str, reason: str | None, own: str | None = None) -> Standing:
-    return await _set(change, GRANT, _by_id(identifier, own), "revoked", reason)
+async def revoke_grant(change: Change, identifier: str, reason: str | None, caller: Caller) -> Standing:
+    return await _set(change, GRANT, _by_id(identifier, caller.authority_id), "revoked", reason, caller)
 
 
-async def suspend_person(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+async def suspend_person(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """Seats end with the suspension."""
-    standing = await _set(change, PERSON, _by_name(tables.people, reference, own), "suspended", reason)
+    standing = await _set(change, PERSON, _own(tables.people, reference, caller), "suspended", reason, caller)
     await seats.release(change.connection, [standing.id])
     return standing
 
 
-async def revoke_person(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+async def revoke_person(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """The employment ends, and with it the seats."""
-    standing = await _set(change, EMPLOYMENT, _by_name(tables.people, reference, own), "ended", reason)
+    standing = await _set(change, EMPLOYMENT, _own(tables.people, reference, caller), "ended", reason, caller)
     await seats.release(change.connection, [standing.id])
     return standing
 
 
-async def suspend_agent(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference, own), "suspended", reason)
+async def suspend_agent(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
+    return await _set(change, AGENT, _own(tables.agents, reference, caller), "suspended", reason, caller)
 
 
-async def revoke_agent(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
-    return await _set(change, AGENT, _by_name(tables.agents, reference, own), "revoked", reason)
+async def revoke_agent(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
+    return await _set(change, AGENT, _own(tables.agents, reference, caller), "revoked", reason, caller)
 
 
-async def revoke_endpoint(change: Change, reference: str, reason: str | None, own: str | None = None) -> Standing:
+async def revoke_endpoint(change: Change, reference: str, reason: str | None, caller: Caller) -> Standing:
     """Retired: a device that comes back is enrolled anew."""
-    return await _set(change, ENDPOINT, _by_name(tables.endpoints, reference, own), "retired", reason)
+    return await _set(change, ENDPOINT, _own(tables.endpoints, reference, caller), "retired", reason, caller)
 
 
 async def activate(change: Change, resource: str, reference: str) -> Standing:
@@ -132,7 +132,7 @@ async def activate(change: Change, resource: str, reference: str) -> Standing:
         "people": (PERSON, _by_name(tables.people, reference)),
         "agents": (AGENT, _by_name(tables.agents, reference)),
     }[resource]
-    standing = await _set(change, noun, which, "active", None)
+    standing = await _set(change, noun, which, "active", None, None)
     if noun is GRANT:
         authority = select(tables.grants.c.authority_id).where(tables.grants.c.id == standing.id)
         await places.check(change, (await change.connection.execute(authority)).scalars())
@@ -142,6 +142,10 @@ async def activate(change: Change, resource: str, reference: str) -> Standing:
 def _by_id(identifier: str, own: str | None) -> ColumnElement[bool]:
     grants = tables.grants.c
     return (grants.id == identifier) & (true() if own is None else grants.authority_id == own)
+
+
+def _own(table: Table, reference: str, caller: Caller) -> ColumnElement[bool]:
+    return _by_name(table, reference, caller.organization_id)
 
 
 def _by_slug(reference: str) -> ColumnElement[bool]:
@@ -156,13 +160,21 @@ def _by_name(table: Table, reference: str, own: str | None = None) -> ColumnElem
     return (named if slash else table.c.id == reference) & (true() if own is None else table.c.organization_id == own)
 
 
-async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: str, reason: str | None) -> Standing:
+async def _set(
+    change: Change,
+    noun: _Noun,
+    which: ColumnElement[bool],
+    status: str,
+    reason: str | None,
+    caller: Caller | None = None,
+) -> Standing:
+    """By the caller, unless it is put in force: that is a request's approval."""
     query = select(noun.table.c.id, noun.table.c[noun.column].label("status")).where(which)
     # Not stronger: an import that adds to an organization holds its key for long, and must not keep us waiting.
     row = (await change.connection.execute(query.with_for_update(key_share=True))).one_or_none()
     if row is None:
         raise NotFound(f"no such {noun.name}")
-    undone = 0 if status == "active" else await withdraw(change, row.id, RequestedAction.ACTIVATE)
+    undone = 0 if caller is None else await withdraw(change, row.id, RequestedAction.ACTIVATE, caller)
     if row.status == status and undone:  # what was requested meanwhile is no answer to this second one
         change.details |= {noun.name: row.id, "before": status, "after": status}
         return Standing(row.id, status)
@@ -177,12 +189,15 @@ async def _set(change: Change, noun: _Noun, which: ColumnElement[bool], status: 
     return Standing(row.id, status)
 
 
-async def withdraw(change: Change, identifier: str, action: RequestedAction) -> int:
+async def withdraw(change: Change, identifier: str, action: RequestedAction, caller: Caller) -> int:
     """What somebody requested before a suspension or a stop is no answer to it; how many requests that were."""
-    open_ = update(tables.change_requests).where(
+    these = (
         tables.change_requests.c.reference == identifier,
         tables.change_requests.c.action == action,
         tables.change_requests.c.state == RequestState.REQUESTED,
     )
-    withdrawn = {"state": RequestState.WITHDRAWN, "decided_by": change.actor, "decided_at": func.clock_timestamp()}
-    return (await change.connection.execute(open_.values(withdrawn))).rowcount
+    if (await change.connection.execute(select(tables.change_requests.c.id).where(*these))).first() is None:
+        return 0
+    await callers.keep(change, caller)
+    withdrawn = {"state": RequestState.WITHDRAWN, "decided_by": caller.id, "decided_at": func.clock_timestamp()}
+    return (await change.connection.execute(update(tables.change_requests).where(*these).values(withdrawn))).rowcount

@@ -327,6 +327,6 @@ async def _step(change: Change, wanted: Wanted, writer: Writer) -> None:
     before = await resources.read(change.connection, resource, reference, writer.caller)
     before.require(wanted.etag or "", wanted.subject.noun)
     if wanted.action == RequestedAction.ERASE:
-        await erasure.erase(change, before, writer.now)
+        await erasure.erase(change, before, writer.now, writer.caller)
     else:
         await standing.activate(change, wanted.resource, reference)
