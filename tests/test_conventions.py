@@ -25,7 +25,7 @@ INVITED = "/v1/invitations/accept"
 PUBLIC = {INVITED, "/health/live", "/health/ready", METADATA, f"{METADATA}/{{tenant}}", "/openapi.json", *TREE}
 HOT = {"/access/v1/evaluation", "/access/v1/evaluations"}
 SEARCHES = {f"/access/v1/search/{kind}" for kind in ("subject", "resource", "action")}
-DECIDING = HOT | {"/forward-auth", "/v1/explain"} | SEARCHES
+DECIDING = HOT | {"/forward-auth", "/v1/explain", "/v1/decisions/explain"} | SEARCHES
 
 
 def _migration():

@@ -260,6 +260,8 @@ WRITES = {
     ("POST", "/v1/keys/{key}/revoke"): _key,
     ("POST", "/v1/policies"): _policy,
     ("POST", "/v1/policies/{identifier}/activate"): _of(_stored_policy, "activate"),
+    ("POST", "/v1/policies/{identifier}/checks"): _of(_stored_policy, "checks"),
+    ("POST", "/v1/policies/{identifier}/simulations"): _of(_stored_policy, "simulations"),
     ("POST", "/v1/policies/{identifier}/watch"): _of(_stored_policy, "watch"),
     ("POST", "/v1/rollouts/{identifier}/end"): _rollout,
 }
@@ -323,6 +325,8 @@ ENTRIES = {
     "POST /v1/keys/{key}/revoke": "key_revoked: key",
     "POST /v1/policies": "policy_stored: sha256",
     "POST /v1/policies/{identifier}/activate": "change_requested: change_request members policy requested sha256",
+    "POST /v1/policies/{identifier}/checks": "policy_reported: kind policy report report_sha256",
+    "POST /v1/policies/{identifier}/simulations": "policy_reported: kind policy report report_sha256",
     "POST /v1/policies/{identifier}/watch": "policy_watched: percent rollout starts_at",
     "POST /v1/rollouts/{identifier}/end": "rollout_ended: rollout",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
@@ -367,6 +371,8 @@ UNREAD = {
     ("POST", "/v1/invitations/{invitation}/withdraw"),
     ("POST", "/v1/legal-holds"),
     ("POST", "/v1/policies"),
+    ("POST", "/v1/policies/{identifier}/checks"),
+    ("POST", "/v1/policies/{identifier}/simulations"),
 }
 UNREAD |= {route for route in PROVIDED if route[1].startswith("/scim/v2/Groups")}
 # The second officer's, because the first has prepared it.

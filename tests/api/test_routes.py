@@ -23,6 +23,7 @@ ROUTES = {
     ],
     Permission.EXPLAIN: [
         "POST /v1/explain",
+        "POST /v1/decisions/explain",
         "GET /v1/people/{person}/access",
         "GET /v1/rollouts/{identifier}/differences",
     ],
@@ -123,6 +124,7 @@ ROUTES = {
         "POST /v1/people/{reference}/activate",
         "POST /v1/people/{reference}/erasure",
         "POST /v1/log/prune",
+        "GET /v1/policies/{identifier}/reports/{report}",
         "POST /v1/switches",
         "PATCH /v1/switches/{reference}",
     ],
@@ -173,6 +175,8 @@ ROUTES = {
         "POST /v1/policies",
         "POST /v1/policies/{identifier}/activate",
         "POST /v1/policies/{identifier}/watch",
+        "POST /v1/policies/{identifier}/checks",
+        "POST /v1/policies/{identifier}/simulations",
         "POST /v1/rollouts/{identifier}/end",
     ],
     Permission.READ_PROGRAMME: [

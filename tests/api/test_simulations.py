@@ -7,6 +7,7 @@ from mythos_gate.terms import ReportKind, Role
 from tests.analysis.test_impact import without
 from tests.api.test_policies import BASELINE, outcome
 from tests.api.test_resources import Rest, officer, second  # noqa: F401  fixtures
+from tests.service import question
 
 pytestmark = pytest.mark.anyio
 TABLE = BASELINE["access.csv"]
@@ -94,6 +95,8 @@ async def test_the_limits_are_settings(service, officer, staff, setting, needs):
 async def test_a_policy_that_was_simulated_is_approved_and_decides(service, officer, second, staff):  # noqa: F811
     report = await simulated(officer, "training-expired")
     policy = report.json()["policy"]
+    unchecked = await officer("POST", f"policies/{policy}/activate")
+    assert (unchecked.status_code, unchecked.json()["code"]) == (403, "POLICY_CHANGE_NOT_SIMULATED")
     await service.simulated(policy, kinds=[ReportKind.CHECKS])
     wanted = await officer("POST", f"policies/{policy}/activate")
     assert wanted.json()["members"] == {"simulation": report.json()["id"]}
@@ -113,3 +116,47 @@ async def test_whoever_asks_for_it_is_acknowledged_by_name(service, officer, sec
     refused = await second.approve(wanted)
     assert (refused.status_code, refused.json()["code"]) == (403, "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED")
     assert (await second.approve(wanted, acknowledged=[ca])).status_code == 200
+
+
+# --- checks and explanations ----------------------------------------------------------------------------------
+
+
+async def test_a_policy_that_breaks_an_invariant_cannot_be_put_in_force(service, officer, staff):  # noqa: F811
+    """Not even simulated: that it is unsound is found first."""
+    report = await simulated(officer, "screening-pending")
+    policy = report.json()["policy"]
+    checked = await officer("POST", f"policies/{policy}/checks")
+    assert (checked.status_code, checked.json()["passed"]) == (201, False), checked.text
+    found = {(each["kind"], each["about"]) for each in checked.json()["figures"]["findings"]}
+    assert ("invariant", "clear-screening") in found
+    assert [each for each in checked.json()["figures"]["invariants"] if not each["holds"]] == [
+        {"name": "clear-screening", "holds": False}
+    ]
+    refused = await officer("POST", f"policies/{policy}/activate")
+    assert (refused.status_code, refused.json()["code"]) == (403, "POLICY_CHANGE_NOT_SIMULATED")
+    assert "must not be put in force" in refused.json()["detail"]
+
+
+async def test_a_policy_without_findings_passes(service, officer):  # noqa: F811
+    made = await officer("POST", "policies", {"files": BASELINE | {"messages.csv": BASELINE["messages.csv"] + "\n"}})
+    checked = (await officer("POST", f"policies/{made.json()['id']}/checks")).json()
+    assert checked["passed"], checked["figures"]["findings"]
+    assert checked["figures"]["cases"]["failed"] == 0 < checked["figures"]["cases"]["passed"]
+    assert len(checked["figures"]["invariants"]) > 20
+    assert (await officer("GET", f"policies/{made.json()['id']}")).json()["state"] == "tested"
+
+
+async def test_an_explanation_says_what_would_have_to_change(service, officer, staff):  # noqa: F811
+    answer = await service.client.post("/v1/decisions/explain", json=question("acme/ca"), headers=officer.headers)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["decision"], told["context"]["outcome"]) == (False, "deny")
+    assert told["change"]["possible"]
+    assert told["change"]["steps"] == [{"fact": "training", "before": "expired", "after": "current"}]
+    assert [each["code"] for each in told["change"]["compliance"]] == ["TRAINING_EXPIRED"]
+    assert told["change"]["organization"][0]["how_to_fix"]
+    assert len(told["change"]["subject"]) == 1
+    refused = await service.client.post(
+        "/v1/decisions/explain", json=question(), headers=service.authorization(Role.GATEWAY)
+    )
+    assert refused.status_code == 403

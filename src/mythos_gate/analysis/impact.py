@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
+from mythos_gate import db
 from mythos_gate.analysis import population as everybody
 from mythos_gate.analysis.population import Ask, Class, Holding, Population
+from mythos_gate.db import DbRole
 from mythos_gate.decision import facts
+from mythos_gate.decision.library import Library
 from mythos_gate.decision.policy import Decision, Policy
 from mythos_gate.decision.request import Request
 from mythos_gate.terms import FACTS, Outcome, Treatment, UsPerson
@@ -309,6 +312,17 @@ def _difference(one: Stand, other: Stand) -> dict[Path, int]:
 def _add(counts: Counts, change: Counts) -> None:
     for name, value in asdict(change).items():
         setattr(counts, name, getattr(counts, name) + value)
+
+
+async def everybody_at(
+    url: str, drafts: Sequence[Policy], progress: Callable[[int], None] = lambda _: None
+) -> Population:
+    """All on record; `url` is of compliance's role."""
+    connection = await db.connect(url, DbRole.COMPLIANCE)
+    try:
+        return await everybody.load(connection, Library(), drafts, progress)
+    finally:
+        await connection.close()
 
 
 class Simulation:

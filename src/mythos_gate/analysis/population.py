@@ -43,9 +43,9 @@ APPROVALS = 5  # more of them make no difference (decision/thresholds.py)
 PEOPLE = f"""
 SELECT p.id, p.organization_id, p.status, p.employment, p.training_expires > $1 IS TRUE,
   p.acceptable_use AND p.technology_control_plan,
-  (SELECT least(count(DISTINCT {identity('x')}), {APPROVALS}) FROM unnest(a.approvers) x
-    WHERE {identity('x')} NOT IN (p.id, p.external_id, o.slug || '/' || p.external_id)
-    AND {identity('x')} IS DISTINCT FROM {identity('p.requested_by')}),
+  (SELECT least(count(DISTINCT {identity("x")}), {APPROVALS}) FROM unnest(a.approvers) x
+    WHERE {identity("x")} NOT IN (p.id, p.external_id, o.slug || '/' || p.external_id)
+    AND {identity("x")} IS DISTINCT FROM {identity("p.requested_by")}),
   p.review_due > $1 IS TRUE, coalesce(e.us_person, 'unknown'), e.us_basis IS NOT NULL, e.evidence_expires > $1 IS TRUE,
   n.records, s.status,
   CASE WHEN s.screened_at > $1 THEN -1 WHEN s.screened_at IS NULL THEN NULL

@@ -9,8 +9,9 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
+from mythos_gate.analysis import child
 from mythos_gate.api import body
-from mythos_gate.api.deps import Gate, MayEvaluate, MayExplain, TheGate
+from mythos_gate.api.deps import Gate, MayEvaluate, MayExplain, TheGate, read_only
 from mythos_gate.api.front import Incoming, Reply
 from mythos_gate.api.text import Text, is_text
 from mythos_gate.authn.bearer import Credential
@@ -18,7 +19,7 @@ from mythos_gate.countries import normalise, normalise_region
 from mythos_gate.decision import request as requests
 from mythos_gate.decision.pdp import Answer, Ask, SeatsNeeded
 from mythos_gate.errors import Conflict, GateError, Invalid, NotRecorded
-from mythos_gate.registry import seats
+from mythos_gate.registry import policies, seats
 from mythos_gate.terms import Permission
 
 TRIES = 3
@@ -155,6 +156,22 @@ async def explain(request: Request, gate: TheGate, presented: MayExplain) -> Res
     await _show(gate, [ask])
     answer = await gate.pdp.explain(ask)
     return Reply(orjson.dumps(shown(answer))).response()
+
+
+@router.post("/v1/decisions/explain", responses=PROBLEMS, openapi_extra=BODY)
+async def explain_change(request: Request, gate: TheGate, presented: MayExplain) -> Response:
+    """The same, with the smallest change that would make it an allow, and what each audience is told of that.
+
+    Nobody is told to be of another nationality, or elsewhere.
+    """
+    incoming = Incoming.of(request.scope, request.receive)
+    ask = read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
+    await _show(gate, [ask])
+    answer = await gate.pdp.explain(ask)
+    async with read_only(gate) as connection:
+        files = await policies.files(connection, answer.policy_revision)
+    change = await child.run("explanation", files=files, facts=answer.facts)
+    return Reply(orjson.dumps({**shown(answer), "change": change})).response()
 
 
 async def evaluate(gate: Gate, asks: Sequence[Ask]) -> list[Answer]:

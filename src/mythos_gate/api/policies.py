@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from mythos_gate import db
 from mythos_gate.analysis import child
-from mythos_gate.analysis.impact import Impact
 from mythos_gate.api import body
-from mythos_gate.api.deps import MayActivatePolicy, MayReadProgramme, MayRunProgramme, TheGate, read_only, reading
+from mythos_gate.api.deps import Gate, MayActivatePolicy, MayReadProgramme, MayRunProgramme, TheGate, read_only, reading
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
 from mythos_gate.api.resources import requested
 from mythos_gate.api.text import Instant, Name, Text
 from mythos_gate.audit.entry import timestamp
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.db import DbRole
 from mythos_gate.decision.policy import FILES, OPTIONAL, Policy
 from mythos_gate.errors import Invalid, NotFound
@@ -135,26 +135,40 @@ async def simulate_policy(
         files = (await policies.read(connection, identifier))["files"]
     url = db.role_urls(gate.settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
     async with gate.simulating:
-        found, base, data_set = await child.impact_of(url, files)
-    report = Report(
-        ReportKind.IMPACT,
-        passed=True,
-        figures=found.figures,
-        apart=found.apart,
-        needs=_needs(gate.settings, found),
-    )
+        found = await child.run("impact", url=url, files=files)
+    figures, apart = found["figures"], found["apart"]
+    needs = _needs(gate.settings, figures["paths"], len(apart["acknowledge"]))
+    report = Report(ReportKind.IMPACT, passed=True, figures=figures, apart=apart, needs=needs)
+    return await _kept(gate, caller, identifier, report, Standing(found["policy"], found["data_set"]), response)
+
+
+@router.post("/{identifier}/checks", status_code=201)
+async def check_policy(
+    identifier: Name, gate: TheGate, caller: MayActivatePolicy, response: Response
+) -> dict[str, Any]:
+    """Look for rows that do nothing, run the policy cases, prove what must never be allowed."""
+    async with read_only(gate) as connection:
+        files, standing = (await policies.read(connection, identifier))["files"], await policies.standing(connection)
+    async with gate.simulating:
+        figures = await child.run("checks", files=files)
+    report = Report(ReportKind.CHECKS, passed=figures["passed"], figures=figures)
+    return await _kept(gate, caller, identifier, report, standing, response)
+
+
+async def _kept(
+    gate: Gate, caller: Caller, policy: str, report: Report, standing: Standing, response: Response
+) -> dict[str, Any]:
     async with gate.registry.change("policy_reported", caller.id) as change:
-        made = await policy_reports.keep(change, identifier, report, Standing(base, data_set))
-    response.headers["Location"] = f"/v1/policies/{identifier}/reports/{made['id']}"
+        made = await policy_reports.keep(change, policy, report, standing)
+    response.headers["Location"] = f"/v1/policies/{policy}/reports/{made['id']}"
     return made
 
 
-def _needs(settings: Settings, found: Impact) -> Needs:
-    paths = found.figures["paths"]
+def _needs(settings: Settings, paths: Mapping[str, int], acknowledge: int) -> Needs:
     ratio = paths["ratio_thousandths"] / 1000
     return Needs(
         approvals=2 if ratio > settings.approval_ratio or paths["gained"] > settings.approval_paths else 1,
-        acknowledge=len(found.apart["acknowledge"]),
+        acknowledge=acknowledge,
         is_staged=ratio > settings.stage_ratio,
     )
 

@@ -67,6 +67,7 @@ class Answer:
     told: Told
     policy_revision: int
     explained: bool
+    facts: facts.Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,7 @@ class Pdp:
             told=judged.told,
             policy_revision=loaded.policy_revision,
             explained=self._permissions.has(judged.caller, Permission.EXPLAIN),
+            facts=judged.derived.vector,
         )
 
     def _prepared(self, judged: _Judged, answer: Answer) -> Prepared:

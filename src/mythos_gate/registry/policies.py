@@ -87,7 +87,7 @@ async def bound(connection: AsyncConnection, sha256: str, plan: Mapping[str, Any
     await _number(connection, sha256)
     if "starts_at" in plan and datetime.fromisoformat(plan["starts_at"]) <= now:
         raise Invalid("starts_at: is over: give a time to come, or leave it out", code="POLICY_CHANGE_WINDOW")
-    base = await _standing(connection)
+    base = await standing(connection)
     if base.base is None:
         return plan
     report = await policy_reports.fresh(connection, sha256, base, now)
@@ -118,8 +118,8 @@ async def require_acknowledged(connection: AsyncConnection, members: Mapping[str
 async def carry_out(change: Change, sha256: str, members: Mapping[str, Any], now: datetime) -> None:
     """What was approved: at once and for all, or by a rollout. `NotPermitted` if the simulation holds no more."""
     if "simulation" in members:
-        standing = await _standing(change.connection)
-        await policy_reports.require_fresh(change.connection, members["simulation"], standing, now)
+        now_in_force = await standing(change.connection)
+        await policy_reports.require_fresh(change.connection, members["simulation"], now_in_force, now)
     plan = {name: members[name] for name in PLAN if name in members}
     if not is_rollout(plan):
         await put_in_force(change, sha256)
@@ -139,7 +139,8 @@ def _is_whole(plan: Mapping[str, Any]) -> bool:
     return "organizations" not in plan and plan.get("percent", rollouts.WHOLE) == rollouts.WHOLE
 
 
-async def _standing(connection: AsyncConnection) -> Standing:
+async def standing(connection: AsyncConnection) -> Standing:
+    """What is in force now."""
     row = await in_force(connection)
     return Standing(row["policy_sha256"], row["data_set"])
 
@@ -188,6 +189,12 @@ async def read(connection: AsyncConnection, sha256: str) -> dict[str, Any]:
         raise NotFound("no such policy")
     files = select(policy_revisions.c.files).where(policy_revisions.c.sha256 == sha256)
     return {**found[0], "files": (await connection.execute(files)).scalar_one()}
+
+
+async def files(connection: AsyncConnection, number: int) -> dict[str, str]:
+    """Of the revision of this number, which is on record."""
+    these = select(policy_revisions.c.files).where(policy_revisions.c.number == number)
+    return dict((await connection.execute(these)).scalar_one())
 
 
 IN_FORCE = text(
