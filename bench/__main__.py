@@ -1,6 +1,7 @@
 """`python -m bench [tiny|small|full]`: run it all, show the table, and keep it in bench/latest.json.
 
 `python -m bench tree`: what the log's tree costs and how fast it is, in bench/tree.json.
+`python -m bench impact`: how long it takes to say whom a draft would concern, in bench/impact.json.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import evidence, processes, report
+from bench import evidence, impact, processes, report
 from bench.run import PLANS, Say, run
 
 
@@ -27,7 +28,7 @@ def default_state() -> Path:
 def main() -> None:
     here = Path(__file__).parent
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("size", nargs="?", default="small", choices=[*PLANS, "tree"])
+    parser.add_argument("size", nargs="?", default="small", choices=[*PLANS, "tree", "impact"])
     parser.add_argument("--output", type=Path)
     parser.add_argument("--state", type=Path, default=os.environ.get("MYTHOS_GATE_STATE") or default_state())
     parser.add_argument("--cerbos", type=Path, default=here.parent / ".bench" / "cerbos")
@@ -37,9 +38,14 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("MYTHOS_GATE_") or name == "DATABASE_URL"]:
         del os.environ[name]  # they are for a service, not for this one
     processes.confine()
-    if given.size == "tree":
-        content = asyncio.run(evidence.measure(PLANS["small"], Path(given.state), Say())).content()
-        (given.output or here / "tree.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if given.size in {"tree", "impact"}:
+        state = Path(given.state)
+        if given.size == "tree":
+            content = asyncio.run(evidence.measure(PLANS["small"], state, Say())).content()
+        else:
+            content = impact.measure(state, Say())
+        output = given.output or here / f"{given.size}.json"
+        output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         Console().print_json(data=content)
         return
     found = asyncio.run(run(PLANS[given.size], Path(given.state), given.cerbos.resolve(), Say()))
