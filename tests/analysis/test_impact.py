@@ -67,7 +67,7 @@ UPDATE grants SET seat_cap = (SELECT greatest(used, 1) FROM seat_counts WHERE gr
 @pytest.fixture
 async def crowd(service, tmp_path):
     """Some organizations with people and agents in every kind of disorder."""
-    generate.write(tmp_path / "made", 6, 160, 7)
+    generate.write(tmp_path / "made", 9, 260, 7)
     for kind, path in generate.kinds(tmp_path / "made", imports.KINDS):
         async with service.gate.registry.change("imported", "test") as change:
             await imports.load(change, kind, path.read_bytes(), now=service.now, relative=True)
@@ -123,31 +123,40 @@ def drafted(loaded, request, draft, policy):
     )
 
 
-async def one_by_one(connection, now, draft, policy):
-    """Of each subject the best outcome, and the open paths."""
+async def situations(connection):
+    """Of each subject, model and endpoint what is on record, as a decision would have it."""
     known = Known()
     pip = Pip(known, Library(), lambda: known.now()[0])
-    best: dict[str, Outcome] = {}
-    paths: set[tuple[str, str, str, str]] = set()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         held = await connection.fetch(HELD)
         endpoints = await connection.fetch(
             "SELECT id, organization_id FROM endpoints WHERE attested AND status = 'active'"
         )
-        for row in await connection.fetch(SUBJECTS):
-            best[row["id"]] = Outcome.DENY
-            for model in {each["model_id"] for each in held if each["organization_id"] == row["organization_id"]}:
-                for endpoint in [e["id"] for e in endpoints if e["organization_id"] == row["organization_id"]]:
-                    probe = Request(row["kind"], row["id"], "invoke", None, None, "model", model, None, Location(row["work_country"]), endpoint, Mfa.PHISHING_RESISTANT)  # fmt: skip
-                    (loaded,) = await pip.load(lambda: nullcontext(connection), None, [probe])
-                    for grant in drafted(loaded, probe, draft, policy).grants:
-                        for version, request in requests(row, grant, model, endpoint):
-                            records = drafted(loaded, request, draft, policy)
-                            decision = policy.decide(facts.derive(records, request, now).vector)
-                            rank = impact.BEST.index
-                            best[row["id"]] = min(best[row["id"]], decision.outcome, key=rank)
-                            if decision.allowed:
-                                paths.add((row["id"], grant.id, endpoint, version))
+        subjects = await connection.fetch(SUBJECTS)
+        found = []
+        for row in subjects:
+            home = row["organization_id"]
+            models = {each["model_id"] for each in held if each["organization_id"] == home}
+            for model, endpoint in product(models, [e["id"] for e in endpoints if e["organization_id"] == home]):
+                probe = Request(row["kind"], row["id"], "invoke", None, None, "model", model, None, Location(row["work_country"]), endpoint, Mfa.PHISHING_RESISTANT)  # fmt: skip
+                (loaded,) = await pip.load(lambda: nullcontext(connection), None, [probe])
+                found.append((row, probe, loaded))
+    return [row["id"] for row in subjects], found
+
+
+def one_by_one(everybody, now, draft, policy):
+    """Of each subject the best outcome, and the open paths."""
+    subjects, found = everybody
+    best = dict.fromkeys(subjects, Outcome.DENY)
+    paths: set[tuple[str, str, str, str]] = set()
+    for row, probe, loaded in found:
+        records = drafted(loaded, probe, draft, policy)
+        for grant in records.grants:
+            for version, request in requests(row, grant, probe.model, probe.endpoint):
+                decision = policy.decide(facts.derive(records, request, now).vector)
+                best[row["id"]] = min(best[row["id"]], decision.outcome, key=impact.BEST.index)
+                if decision.allowed:
+                    paths.add((row["id"], grant.id, probe.endpoint, version))
     return best, paths
 
 
@@ -202,14 +211,15 @@ async def test_a_draft_changes_what_asking_each_one_would_have_shown(crowd):
         crowd, Library(), [each.policy for each in tried.values() if each.policy], lambda _: None
     )
     simulation = Simulation(everybody, lambda *_: None)
-    before = await one_by_one(crowd, everybody.now, Draft(), everybody.policy)
-    assert everybody.people + everybody.agents == len(before[0]) > 180
+    each_one = await situations(crowd)
+    before = one_by_one(each_one, everybody.now, Draft(), everybody.policy)
+    assert everybody.people + everybody.agents == len(before[0]) > 300
     assert len(everybody.classes) < len(before[0])
     assert set(before[0].values()) == set(Outcome)
     moved: Counter[str] = Counter()
     for name, draft in tried.items():
         found = simulation.impact(draft)
-        after = await one_by_one(crowd, everybody.now, draft, draft.policy or everybody.policy)
+        after = one_by_one(each_one, everybody.now, draft, draft.policy or everybody.policy)
         expected: dict[str, list[str]] = {kind: [] for kind in impact.KINDS.values()}
         for who, outcome in after[0].items():
             if outcome != before[0][who]:
