@@ -21,6 +21,7 @@ from mythos_gate import (
     db,
     demo,
     generate,
+    impact_commands,
     import_commands,
     key_commands,
     log_commands,
@@ -45,6 +46,7 @@ database = typer.Typer(no_args_is_help=True, help="The database's schema.")
 keys = typer.Typer(no_args_is_help=True, help="API keys. A key is shown once; only its hash is kept.")
 app.add_typer(database, name="db")
 app.add_typer(keys, name="keys")
+impact_commands.register(policy_commands.app)
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(request_commands.app, name="requests")
 app.add_typer(log_commands.app, name="log")

@@ -1,31 +1,21 @@
 """`mythos-gate policy`: test, check and prove a policy, tell two apart, and put one in force."""
 
-import asyncio
-import gc
-import os
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 import typer
-from rich.progress import Progress
 
-from mythos_gate import db, request_commands
-from mythos_gate.analysis import checks, difference, impact, proofs
-from mythos_gate.analysis.impact import KINDS, Draft, Impact, Simulation
-from mythos_gate.db import DbRole
+from mythos_gate import request_commands
+from mythos_gate.analysis import checks, difference, proofs
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, Row, read_files
 from mythos_gate.errors import Invalid
-from mythos_gate.export_command import writing
 from mythos_gate.registry import officers, policies
 from mythos_gate.registry.change import Registry
 from mythos_gate.registry.widening import Wanted
 from mythos_gate.settings import Settings, root
-from mythos_gate.terminal import Key, allowed, progress_bar, told, with_registry
+from mythos_gate.terminal import Key, allowed, told, with_registry
 from mythos_gate.terms import Permission, RequestedAction
 
 app = typer.Typer(no_args_is_help=True, help="The decision policy.")
@@ -155,67 +145,7 @@ def _files(which: str, key: str | None) -> dict[str, str]:
     return with_registry(Settings(), work)
 
 
-# --- whom it would concern ------------------------------------------------------------------------------------
-
-
-@app.command("impact")
-def show_impact(
-    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False)],
-    key: Key,
-    report: Annotated[Path | None, typer.Option("--json", help="write the whole reports, people included")] = None,
-) -> None:
-    """Ask the standing requests of everybody on record, as things stand and by each of these policies."""
-    with told():
-        settings = Settings()
-        drafts = [Policy(read_files(folder)) for folder in folders]
-        caller = with_registry(settings, lambda registry: allowed(registry, key, Permission.RUN_PROGRAMME))
-        with progress_bar() as bar:
-            found = _impacts(settings, drafts, bar)
-        noted = {"actor": caller.id, "policies": [draft.sha256 for draft in drafts]}
-        asyncio.run(_note(settings, noted))
-        for folder, each in zip(folders, found, strict=True):
-            _show_impact(folder, each)
-        if report is not None:
-            _write(
-                [{"policy": str(folder), **asdict(each)} for folder, each in zip(folders, found, strict=True)], report
-            )
-
-
-def _impacts(settings: Settings, drafts: Sequence[Policy], bar: Progress) -> list[Impact]:
-    url = db.role_urls(settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
-    reading, judging = bar.add_task("reading", total=None), bar.add_task("judging", total=None)
-    everybody = asyncio.run(impact.everybody_at(url, drafts, lambda done: bar.update(reading, completed=done)))
-    gc.collect()
-    gc.freeze()  # a million people would be searched for cycles again and again
-    simulation = Simulation(everybody, lambda done, total: bar.update(judging, completed=done, total=total))
-    return [simulation.impact(Draft(draft)) for draft in drafts]
-
-
-async def _note(settings: Settings, members: dict[str, Any]) -> None:
-    async with writing(settings, db.role_urls(settings)[DbRole.SERVICE]) as log:
-        await log.note("policies_simulated", members)
-
-
-def _show_impact(folder: Path, found: Impact) -> None:
-    figures = found.figures
-    typer.echo(f"{folder}: {figures['people']} people, {figures['agents']} agents")
-    for who, counts in figures["changes"].items():
-        said = ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in KINDS.values())
-        typer.echo(f"  {who}: {said}")
-    paths = figures["paths"]
-    typer.echo(
-        f"  paths: {paths['before']} before, {paths['after']} after, {paths['gained']} gained, {paths['lost']} lost"
-    )
-    for row in figures["reasons"]:
-        typer.echo(f"  {row['before']} -> {row['after']}: {row['subjects']}")
-    if found.apart["acknowledge"]:
-        typer.echo(f"  to acknowledge by name: {len(found.apart['acknowledge'])}")
-
-
-def _write(reports: list[dict[str, Any]], target: Path) -> None:
-    """For their owner alone: they name people."""
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(orjson.dumps(reports, option=orjson.OPT_INDENT_2))
+# --- to files and back ----------------------------------------------------------------------------------------
 
 
 @app.command("export")

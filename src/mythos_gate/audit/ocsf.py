@@ -17,7 +17,7 @@ SUCCESS, FAILURE = 1, 2
 UNCHANGING = {
     "session_opened": 99, "anchor": 99, "refused": 99,
     "log_read": 2, "log_exported": 2, "nationality_read": 2, "files_read": 2, "exported": 2,
-    "searched": 2, "replayed": 2,
+    "searched": 2, "replayed": 2, "policies_simulated": 2, "traffic_simulated": 2,
 }  # fmt: skip
 # How the type of a change ends -> activity_id of Entity Management (create, update, delete, activate, suspend).
 ACTIVITIES = {

@@ -88,20 +88,21 @@ async def in_force(connection: AsyncConnection) -> str | None:
 
 async def _stored(change: Change, data: bytes, version: str) -> tuple[str, Outcome, int]:
     """The id of the content, which is on record then, and how many rows it has."""
-    records = await imports.aside(_records, data)
-    identifier = content_id(records)
+    found = await imports.aside(records, data)
+    identifier = content_id(found)
     await imports.lock(change.connection)
     outcome, connection = Outcome(), change.connection
     if (await connection.execute(select(SETS.c.id).where(SETS.c.id == identifier))).one_or_none() is None:
         await connection.execute(SETS.insert().values(id=identifier, version=version))
-        listed = [{"data_set_id": identifier, **record} for record in records]
+        listed = [{"data_set_id": identifier, **record} for record in found]
         async for _ in imports.insert(connection, tables.jurisdictions, listed):
             pass
         outcome.note(identifier, "created")
-    return identifier, outcome, len(records)
+    return identifier, outcome, len(found)
 
 
-def _records(data: bytes) -> list[Record]:
+def records(data: bytes) -> list[Record]:
+    """The rows of a file. `InvalidFile`."""
     problems = Problems(JURISDICTIONS)
     rows = csvfile.read(data, JURISDICTIONS, Clock(datetime.now(UTC)), problems)
     _check(rows, problems)
@@ -111,7 +112,7 @@ def _records(data: bytes) -> list[Record]:
 
 def identify(data: bytes) -> str:
     """The id that a file's data set has on record. `InvalidFile`."""
-    return content_id(_records(data))
+    return content_id(records(data))
 
 
 async def _put_in_force(change: Change, identifier: str, review: Record, outcome: Outcome) -> None:
@@ -126,9 +127,9 @@ async def _put_in_force(change: Change, identifier: str, review: Record, outcome
         outcome.note(identifier, "updated")
 
 
-def content_id(records: list[Record]) -> str:
+def content_id(rows: list[Record]) -> str:
     """SHA-256 of the rows as canonical JSON, in the order of their codes."""
-    ordered = sorted(records, key=lambda record: str(record["code"]))
+    ordered = sorted(rows, key=lambda record: str(record["code"]))
     return sha256(canonical([[record[column] for column in STORED] for record in ordered])).hexdigest()
 
 
