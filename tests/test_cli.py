@@ -486,7 +486,7 @@ def offline(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_baseline_passes_its_checks_and_its_invariants_are_proven(offline):
     assert re.fullmatch(
-        r"0 findings; cases: \d+ passed, 0 failed; invariants: (\d+) of \1 hold\n", offline("policy", "check")
+        r"findings: 0; cases: \d+ passed, 0 failed; invariants: (\d+) of \1 hold\n", offline("policy", "check")
     )
     assert offline("policy", "prove").endswith(" hold, 0 broken\n")
 

@@ -76,7 +76,7 @@ def check(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)] 
         typer.echo(f"FOUND {finding.message}")
     held = sum(proof.holds for proof in checked.proofs)
     typer.echo(
-        f"{len(checked.findings)} findings; cases: {checked.cases_passed} passed, {checked.cases_failed} failed;"
+        f"findings: {len(checked.findings)}; cases: {checked.cases_passed} passed, {checked.cases_failed} failed;"
         f" invariants: {held} of {len(checked.proofs)} hold"
     )
     raise typer.Exit(0 if checked.passed else 1)

@@ -75,3 +75,29 @@ def test_every_rule_leaves_something_out():
 def test_the_ordinary_vector_is_consistent_and_allowed():
     assert consistency.consistent(consistency.ORDINARY)
     assert Policy(read_files(POLICIES)).decide(consistency.ORDINARY).codes == ("ALLOW",)
+
+
+def test_a_country_that_one_grant_excludes_may_be_undecided_under_anothers_basis():
+    """Why the rule about defects asks for both grants."""
+    rng = random.Random(3)
+    raw = random_cases.document(rng)
+    while raw["person"] is None or raw["person"]["us_person"] != "NO" or len(raw["grants"]) != 2 or raw["agent"]:
+        raw = random_cases.document(rng)
+    raw["person"] |= {
+        "citizenships": [{"c": "CN", "acquired": "1995-01-01"}, {"c": "SU", "acquired": "1980-01-01", "ended": "1991-12-26"}],
+        "residencies": [],
+        "employment": "EMPLOYEE",
+    }  # fmt: skip
+    vendor, government = (random_cases._Draft(rng, exotic=False), random_cases._Draft(rng, exotic=False))
+    for draft in (vendor, government):
+        draft.now = cases.document(raw, {}).now
+    raw["grants"] = [vendor.grant("VG-17", "VENDOR", ["*"]), government.grant("USG-A-044", "USG", ["*"])]
+    raw["grants"][1]["nationality_basis"] = "ITAR_ALL_EVER"
+    raw["model"]["version"] = "5.1.0"
+    raw["request"] = {"action": "invoke", "capability": random_cases.CAPABILITY, "purpose": random_cases.PURPOSE}
+    document = cases.document(raw, {})
+    jurisdictions = cases.read_jurisdictions((POLICIES / "jurisdictions.csv").read_text())
+    vector = facts.derive(document.records(jurisdictions), document.asked(), document.now).vector
+    assert (vector["vendor"], vector["nationality"]) == ("nationality", "historical")
+    assert vector["government"] not in {"nationality", "none"}
+    assert consistency.consistent(vector)

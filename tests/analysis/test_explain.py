@@ -121,6 +121,16 @@ def test_a_break_glass_is_never_proposed():
     assert [(step.fact, step.after) for step in invalid.steps] == [("break_glass", "none")]
 
 
+@pytest.mark.parametrize(
+    ("fact", "before", "after"), [("directive", "applies", "none"), ("government", "none", "covered")]
+)
+def test_of_several_changes_the_ordinary_one_is_proposed(fact, before, after):
+    """An exemption, or for the other a seat that the active break-glass passes over, would do as well."""
+    vector = at(presence="us_abroad", break_glass="active", **{fact: before})
+    (step,) = explain.smallest_change(POLICY, vector).steps
+    assert (step.fact, step.after) == (fact, after)
+
+
 def test_an_agents_sponsor_is_mended_by_the_sponsors_own_reasons():
     change = explain.smallest_change(POLICY, at(subject="agent", agent="registered", person="ended"))
     assert [reason.code for step in change.steps for reason in step.reasons] == ["EMPLOYMENT_ENDED"]

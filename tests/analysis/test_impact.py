@@ -111,57 +111,68 @@ def requests(row, grant, model, endpoint):
 def drafted(loaded, request, draft, policy):
     """The records as the draft would have them."""
     records = loaded.records
-    more = tuple(draft.directives.get(request.model, ()))
+    directives = (*records.programme.directives, *draft.directives.get(request.model, ()))
+    if records.organization.id in draft.exempt:
+        directives = tuple(replace(each, exempt=True) for each in directives)
     return replace(
         records,
-        programme=replace(records.programme, directives=(*records.programme.directives, *more)),
+        programme=replace(records.programme, directives=directives),
         grants=tuple(replace(each, **draft.grants.get(each.id, {})) for each in records.grants),
         jurisdictions=draft.jurisdictions or records.jurisdictions,
         thresholds=policy.thresholds,
     )
 
 
-async def one_by_one(connection, now, draft, policy):
-    """Of each subject the best outcome, and the open paths."""
+async def situations(connection):
+    """Of each subject, model and endpoint what is on record, as a decision would have it."""
     known = Known()
     pip = Pip(known, Library(), lambda: known.now()[0])
-    best: dict[str, Outcome] = {}
-    paths: set[tuple[str, str, str, str]] = set()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         held = await connection.fetch(HELD)
         endpoints = await connection.fetch(
             "SELECT id, organization_id FROM endpoints WHERE attested AND status = 'active'"
         )
-        for row in await connection.fetch(SUBJECTS):
-            best[row["id"]] = Outcome.DENY
-            for model in {each["model_id"] for each in held if each["organization_id"] == row["organization_id"]}:
-                for endpoint in [e["id"] for e in endpoints if e["organization_id"] == row["organization_id"]]:
-                    probe = Request(row["kind"], row["id"], "invoke", None, None, "model", model, None, Location(row["work_country"]), endpoint, Mfa.PHISHING_RESISTANT)  # fmt: skip
-                    (loaded,) = await pip.load(lambda: nullcontext(connection), None, [probe])
-                    for grant in drafted(loaded, probe, draft, policy).grants:
-                        for version, request in requests(row, grant, model, endpoint):
-                            records = drafted(loaded, request, draft, policy)
-                            decision = policy.decide(facts.derive(records, request, now).vector)
-                            rank = impact.BEST.index
-                            best[row["id"]] = min(best[row["id"]], decision.outcome, key=rank)
-                            if decision.allowed:
-                                paths.add((row["id"], grant.id, endpoint, version))
+        subjects = await connection.fetch(SUBJECTS)
+        found = []
+        for row in subjects:
+            home = row["organization_id"]
+            models = {each["model_id"] for each in held if each["organization_id"] == home}
+            for model, endpoint in product(models, [e["id"] for e in endpoints if e["organization_id"] == home]):
+                probe = Request(row["kind"], row["id"], "invoke", None, None, "model", model, None, Location(row["work_country"]), endpoint, Mfa.PHISHING_RESISTANT)  # fmt: skip
+                (loaded,) = await pip.load(lambda: nullcontext(connection), None, [probe])
+                found.append((row, probe, loaded))
+    return [row["id"] for row in subjects], found
+
+
+def one_by_one(everybody, now, draft, policy):
+    """Of each subject the best outcome, and the open paths."""
+    subjects, found = everybody
+    best = dict.fromkeys(subjects, Outcome.DENY)
+    paths: set[tuple[str, str, str, str]] = set()
+    for row, probe, loaded in found:
+        records = drafted(loaded, probe, draft, policy)
+        for grant in records.grants:
+            for version, request in requests(row, grant, probe.model, probe.endpoint):
+                decision = policy.decide(facts.derive(records, request, now).vector)
+                best[row["id"]] = min(best[row["id"]], decision.outcome, key=impact.BEST.index)
+                if decision.allowed:
+                    paths.add((row["id"], grant.id, probe.endpoint, version))
     return best, paths
 
 
 async def drafts(connection):
     rows = await connection.fetch(
-        "SELECT id, excluded_groups, versions FROM grants WHERE status = 'active' ORDER BY id"
+        "SELECT id, organization_id, excluded_groups, versions FROM grants WHERE status = 'active' ORDER BY id"
     )
     jurisdictions = await jurisdictions_of(connection)
     window = facts.Window(datetime(2020, 1, 1, tzinfo=UTC))
+    order = facts.Directive(frozenset({"5.1", "5.0"}), DirectiveClass.FOREIGN_PERSONS_OR_ABROAD, window)
     model = await connection.fetchval("SELECT id FROM models ORDER BY id LIMIT 1")
     stricter = FILES["thresholds.csv"].replace("screening_age,48", "screening_age,24")
     return {
         "a row less": Draft(without("training-expired")),
         "a row less that holds": Draft(without("screening-stale")),
         "another threshold": Draft(Policy(FILES | {"thresholds.csv": stricter})),
-        "fewer groups excluded": Draft(grants={each["id"]: {"excluded_groups": frozenset()} for each in rows}),
         "all foreigners": Draft(
             grants={
                 each["id"]: {"foreign_nationals": ForeignNationals.ALL_EXCEPT, "excluded_groups": frozenset()}
@@ -170,13 +181,8 @@ async def drafts(connection):
         ),
         "a version less": Draft(grants={each["id"]: {"versions": frozenset(each["versions"][:-1])} for each in rows}),
         "a country moved": Draft(jurisdictions=jurisdictions),
-        "a directive": Draft(
-            directives={
-                model: [
-                    facts.Directive(frozenset({"5.1", "5.0"}), DirectiveClass.FOREIGN_PERSONS_OR_ABROAD, window),
-                ]
-            }
-        ),
+        "a directive": Draft(directives={model: [order]}),
+        "an exemption": Draft(directives={model: [order]}, exempt=frozenset({rows[0]["organization_id"]})),
         "a bundle": Draft(without("endpoint-unattested"), jurisdictions, grants={rows[0]["id"]: {"seat_cap": 0}}),
     }
 
@@ -205,14 +211,15 @@ async def test_a_draft_changes_what_asking_each_one_would_have_shown(crowd):
         crowd, Library(), [each.policy for each in tried.values() if each.policy], lambda _: None
     )
     simulation = Simulation(everybody, lambda *_: None)
-    before = await one_by_one(crowd, everybody.now, Draft(), everybody.policy)
+    each_one = await situations(crowd)
+    before = one_by_one(each_one, everybody.now, Draft(), everybody.policy)
     assert everybody.people + everybody.agents == len(before[0]) > 300
     assert len(everybody.classes) < len(before[0])
     assert set(before[0].values()) == set(Outcome)
     moved: Counter[str] = Counter()
     for name, draft in tried.items():
         found = simulation.impact(draft)
-        after = await one_by_one(crowd, everybody.now, draft, draft.policy or everybody.policy)
+        after = one_by_one(each_one, everybody.now, draft, draft.policy or everybody.policy)
         expected: dict[str, list[str]] = {kind: [] for kind in impact.KINDS.values()}
         for who, outcome in after[0].items():
             if outcome != before[0][who]:

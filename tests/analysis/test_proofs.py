@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -120,3 +121,20 @@ def test_every_value_of_every_fact_has_words():
 def test_what_cannot_be_read_is_told_with_its_line(text, message):
     with pytest.raises(Invalid, match=re.escape(message)):
         proofs.read(text)
+
+
+def test_every_standing_invariant_can_be_broken():
+    """A statement that speaks of nothing that there can be would hold for any policy."""
+    anybody = f"a,900,allow,allow,ALLOW,ALLOW,-,vendor={'|'.join(FACTS['vendor'])}"
+    head = BASELINE["access.csv"].splitlines()[0]
+    never = "d,10,person,deny,DENY,PERSON_SUSPENDED,no,vendor=agents; subject=person"
+    wide = Policy(BASELINE | {"access.csv": f"{head}\n{anybody}\n{never}\n"})
+    assert broken(wide).keys() == {invariant.name for invariant in STANDING}
+
+
+def test_proofs_in_several_threads_do_not_disturb_each_other():
+    policies = [without("session-weak"), Policy(BASELINE), without("directive"), without("location-embargoed")] * 3
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(broken, policies))
+    assert found == [broken(policy) for policy in policies]
+    assert [set(each) for each in found[:4]] == [{"strong-session"}, set(), {"no-directive"}, {"embargoed-location"}]

@@ -69,3 +69,27 @@ def test_without_the_solver_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "z3", None)
     with pytest.raises(Misconfigured, match=r"pip install 'mythos-gate\[proofs\]'"):
         World()
+
+
+HELD = "held,{},person,deny,HOLD,SCREENING_STALE,no,screening=stale"
+DENIED = "denied,{},person,deny,DENY,PERSON_SUSPENDED,no,person=suspended"
+ALLOWED = "allowed,900,allow,allow,ALLOW,ALLOW,-,vendor=covered"
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [
+        ([HELD.format(51), DENIED.format(50)], Outcome.DENY),
+        ([DENIED.format(51), HELD.format(50)], Outcome.HOLD),
+        ([HELD.format(50), DENIED.format(50)], Outcome.HOLD),
+        ([DENIED.format(50), HELD.format(50)], Outcome.DENY),
+        ([HELD.format(50), DENIED.format(40).replace(",person,", ",place,")], Outcome.HOLD),
+        ([DENIED.format(50).replace(",person,", ",place,"), HELD.format(60)], Outcome.HOLD),
+    ],
+)
+def test_the_tier_speaks_first_then_the_priority_then_the_order_of_the_table(rows, outcome):
+    access = "\n".join([BASELINE["access.csv"].splitlines()[0], *rows, ALLOWED]) + "\n"
+    policy, world = Policy(BASELINE | {"access.csv": access}), World()
+    vector = {**consistency.ORDINARY, "screening": "stale", "person": "suspended"}
+    assert policy.decide(vector).outcome == outcome
+    assert outcomes(world, Answers(world, policy), vector) == [outcome]

@@ -362,7 +362,13 @@ ENTRIES |= {
     "DELETE /scim/v2/Groups/{identifier}": "group_deleted: group",
 }
 # Reads by POST; that exports are recorded is in tests/audit/test_exports.py.
-READING = {"/v1/log/exports", "/scim/v2/.search", "/scim/v2/Users/.search", "/scim/v2/Groups/.search"}
+READING = {
+    "/v1/log/exports",
+    "/v1/simulations",
+    "/scim/v2/.search",
+    "/scim/v2/Users/.search",
+    "/scim/v2/Groups/.search",
+}
 # What decisions do not read.
 UNREAD = {
     ("POST", "/v1/change-requests/{identifier}/withdraw"),

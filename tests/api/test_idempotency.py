@@ -31,7 +31,11 @@ def left(service):
     return service.sql("SELECT n, (SELECT count(*) FROM log_entries) FROM revision")
 
 
-@pytest.mark.parametrize("route", WRITES, ids=" ".join)
+# Made anew each time.
+ANEW = {("POST", f"/v1/policies/{{identifier}}/{what}") for what in ("checks", "simulations")}
+
+
+@pytest.mark.parametrize("route", WRITES.keys() - ANEW, ids=" ".join)
 async def test_a_write_that_is_sent_again_is_done_once(world, route):  # noqa: F811
     method, _ = route
     path, members = await WRITES[route](world)
@@ -60,7 +64,7 @@ async def test_every_route_that_writes_says_so_and_no_other(service):
         if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
     }
     provided = {route for route in PROVIDED if route[0] != "DELETE"}
-    assert named.keys() == WRITES.keys() | provided | {("POST", INVITED)}
+    assert named.keys() == WRITES.keys() - ANEW | provided | {("POST", INVITED)}
     for operation in named.values():
         assert {"409", "422"} <= operation["responses"].keys()
 

@@ -125,6 +125,7 @@ ROUTES = {
         "POST /v1/people/{reference}/erasure",
         "POST /v1/log/prune",
         "GET /v1/policies/{identifier}/reports/{report}",
+        "POST /v1/simulations",
         "POST /v1/switches",
         "PATCH /v1/switches/{reference}",
     ],

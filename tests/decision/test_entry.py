@@ -1,6 +1,7 @@
 """The entry that is laid by hand has the bytes of the one that is written from its members."""
 
 import hmac
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -72,7 +73,7 @@ def members(asked: Request, context: Any, request_id: str | None, loaded: Loaded
         "resource": {
             "type": known(asked.resource_type, asked.resource_type == "model"),
             "id": known(asked.model, loaded.model_known),
-            "version": known(asked.version, asked.version in {"5.1", "5.1.0.2"}),
+            "version": known(asked.version, re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}", asked.version or "")),
             "endpoint": loaded.endpoint_id,
         },
         "context": digested(context),

@@ -290,7 +290,7 @@ def test_nothing_switches_an_enforcer_off():
     assert callable(casbin.Enforcer.enable_enforce)
     sources = {path: path.read_text() for path in (root() / "src").rglob("*.py")}
     assert any("casbin.Enforcer(" in text for text in sources.values())
-    assert [path for path, text in sources.items() if re.search(r"enable_(?!seqscan|hashjoin|mergejoin)", text)] == []
+    assert [path for path, text in sources.items() if re.search(r"\.enable_\w+\(", text)] == []
 
 
 def test_a_policy_hands_out_no_enforcer():

@@ -4,14 +4,17 @@ import asyncio
 import gc
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy
 from mythos_gate.errors import GateError, NotDecided
+from mythos_gate.terms import DirectiveClass, ForeignNationals, GrantStatus, NationalityBasis
 
 Told = dict[str, Any]
 
@@ -36,14 +39,54 @@ async def run(what: str, **asked: Any) -> Told:
     return found
 
 
-def impact(url: str, files: dict[str, str]) -> Told:
-    """Of a policy on those who are on record; `url` is of compliance's role."""
+def impact(
+    url: str,
+    files: dict[str, str] | None = None,
+    data_set: str | None = None,
+    directives: Sequence[Mapping[str, Any]] = (),
+    exempt: Sequence[str] = (),
+    grants: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Told:
+    """Of a draft on those who are on record; `url` is of compliance's role."""
     simulating = importlib.import_module("mythos_gate.analysis.impact")
-    policy = Policy(files)
-    everybody = asyncio.run(simulating.everybody_at(url, [policy]))
-    found = simulating.Simulation(everybody, lambda *_: None).impact(simulating.Draft(policy))
+    policy = None if files is None else Policy(files)
+    draft = simulating.Draft(
+        policy,
+        None if data_set is None else asyncio.run(simulating.data_set_at(url, data_set)),
+        _directives(directives),
+        {
+            name: {member: CHANGED[member](value) for member, value in each.items()}
+            for name, each in (grants or {}).items()
+        },
+        frozenset(exempt),
+    )
+    everybody = asyncio.run(simulating.everybody_at(url, [policy] if policy else []))
+    found = simulating.Simulation(everybody, lambda *_: None).impact(draft)
     standing = {"policy": everybody.policy_sha256, "data_set": everybody.data_set}
     return {"figures": found.figures, "apart": found.apart, **standing}
+
+
+# What of a grant a draft can change, as JSON has it.
+CHANGED: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("versions", "capabilities", "purposes", "excluded_groups", "allowed_countries"), frozenset),
+    "foreign_nationals": ForeignNationals,
+    "nationality_basis": NationalityBasis,
+    "status": GrantStatus,
+    "contractors": bool,
+    "agents": bool,
+    "seat_cap": lambda value: value,
+}
+
+
+def _directives(given: Sequence[Mapping[str, Any]]) -> dict[str, list[facts.Directive]]:
+    found: dict[str, list[facts.Directive]] = {}
+    for each in given:
+        window = facts.Window(
+            datetime.fromisoformat(each["from"]), each.get("until") and datetime.fromisoformat(each["until"])
+        )
+        directive = facts.Directive(frozenset(each["versions"]), DirectiveClass(each["applies_to"]), window)
+        found.setdefault(each["model"], []).append(directive)
+    return found
 
 
 def checks(files: dict[str, str]) -> Told:

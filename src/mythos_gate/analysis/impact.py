@@ -34,12 +34,16 @@ VALUES = itemgetter(*FACTS)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What would be different. `grants`: members of `facts.Grant` by the grant's id; `directives` by their model."""
+    """What would be different. `grants`: members of `facts.Grant` by the grant's id; `directives` by their model.
+
+    `exempt`: ids of organizations that no directive concerns any more.
+    """
 
     policy: Policy | None = None
     jurisdictions: facts.Jurisdictions | None = None
     directives: Mapping[str, Sequence[facts.Directive]] = field(default_factory=dict)
     grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    exempt: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,8 @@ class World:
 def _changed(holding: Holding, draft: Draft, policy: Policy) -> Holding:
     base = holding.records
     directives = (*base.programme.directives, *draft.directives.get(holding.model, ()))
+    if base.organization is not None and base.organization.id in draft.exempt:
+        directives = tuple(replace(each, exempt=True) for each in directives)
     return Holding(
         holding.model,
         replace(
@@ -321,6 +327,15 @@ async def everybody_at(
     connection = await db.connect(url, DbRole.COMPLIANCE)
     try:
         return await everybody.load(connection, Library(), drafts, progress)
+    finally:
+        await connection.close()
+
+
+async def data_set_at(url: str, identifier: str) -> facts.Jurisdictions:
+    """One that is on record. `NotDecided` if its rows are not those that its id names."""
+    connection = await db.connect(url, DbRole.COMPLIANCE)
+    try:
+        return await Library().jurisdictions(connection, identifier)
     finally:
         await connection.close()
 
