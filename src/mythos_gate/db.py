@@ -62,6 +62,11 @@ def role_urls(settings: Settings, roles: Sequence[DbRole] = SERVING) -> dict[DbR
     return {role: url or str(owner) for role, url in given.items()}
 
 
+def role_url(settings: Settings, role: DbRole) -> str:
+    """The same for one."""
+    return role_urls(settings, [role])[role]
+
+
 def _setting(role: DbRole) -> str:
     return f"{role.removeprefix('mythos_gate_')}_url"
 

@@ -19,22 +19,21 @@ from mythos_gate.analysis import impact, traffic
 from mythos_gate.analysis.impact import KINDS, Draft, Impact, Simulation
 from mythos_gate.analysis.traffic import Traffic
 from mythos_gate.db import DbRole
-from mythos_gate.decision import facts
+from mythos_gate.decision import facts, library
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.errors import Invalid, NotFound
 from mythos_gate.export_command import writing
 from mythos_gate.log_commands import Since, Until
 from mythos_gate.registry import jurisdictions
 from mythos_gate.registry.grants import GRANTS
-from mythos_gate.registry.kind import Bad, Clock, Record
+from mythos_gate.registry.kind import Bad, Clock
 from mythos_gate.settings import Settings
 from mythos_gate.terminal import Key, allowed, progress_bar, told, with_registry
-from mythos_gate.terms import ForeignNationals, GrantStatus, NationalityBasis, Permission, Treatment
+from mythos_gate.terms import Permission
 
 Json = Annotated[Path | None, typer.Option("--json", help="write the whole reports, people included, into a new file")]
 # Of a grant what decisions look at; whose it is does not change.
 MEMBERS = facts.Grant.__dataclass_fields__.keys() & GRANTS.columns.keys() - {"authority", "reference"}
-ENUMS = {"status": GrantStatus, "foreign_nationals": ForeignNationals, "nationality_basis": NationalityBasis}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +98,10 @@ def _drafts(folders: Sequence[Path], data_set: Path | None, given: Sequence[str]
     return [
         (
             {"policy": policy and policy.sha256, "data_set": identifier, "grants": sorted(changed)},
-            Draft(policy, None if rows is None else _jurisdictions(rows), grants=changed),
+            Draft(policy, None if rows is None else library.jurisdictions(rows), grants=changed),
         )
         for policy in policies or [None]
     ]
-
-
-def _jurisdictions(rows: Sequence[Record]) -> facts.Jurisdictions:
-    return facts.Jurisdictions(
-        {
-            row["code"]: facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
-            for row in rows
-        }
-    )
 
 
 def _grant(given: str) -> tuple[str, dict[str, Any]]:
@@ -129,13 +119,11 @@ def _member(given: str) -> tuple[str, Any]:
         read = column.read(value, Clock(datetime.now(UTC)))
     except Bad as bad:
         raise Invalid(f"--grant: {name}: {bad.value or value!r} {bad}: {bad.remedy}") from None
-    read = column.default if read is None else read
-    enum = ENUMS.get(name)
-    return name, frozenset(read) if isinstance(read, list) else enum(read) if enum else read
+    return name, impact.member(name, column.default if read is None else read)
 
 
 def _impacts(drafts: Sequence[Draft], bar: Progress) -> list[Impact]:
-    url = db.role_urls(Settings(), [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
+    url = db.role_url(Settings(), DbRole.COMPLIANCE)
     policies = [draft.policy for draft in drafts if draft.policy is not None]
     reading, judging = bar.add_task("reading", total=None), bar.add_task("judging", total=None)
     everybody = asyncio.run(impact.everybody_at(url, policies, lambda done: bar.update(reading, completed=done)))
@@ -189,7 +177,7 @@ def show_traffic(
 
 
 def _replayed(policy: Policy, since: datetime | None, until: datetime | None, bar: Progress) -> Traffic:
-    url = db.role_urls(Settings(), [DbRole.READER])[DbRole.READER]
+    url = db.role_url(Settings(), DbRole.READER)
     task = bar.add_task("decisions", total=None)
 
     def progress(done: int, total: int) -> None:
@@ -223,7 +211,7 @@ def _allowed(key: str) -> str:
 
 def _note(type_: str, members: dict[str, Any]) -> None:
     async def note() -> None:
-        async with writing(Settings(), db.role_urls(Settings())[DbRole.SERVICE]) as log:
+        async with writing(Settings(), db.role_url(Settings(), DbRole.SERVICE)) as log:
             await log.note(type_, members)
 
     asyncio.run(note())

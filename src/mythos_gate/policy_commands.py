@@ -8,6 +8,7 @@ import typer
 
 from mythos_gate import request_commands
 from mythos_gate.analysis import checks, difference, proofs
+from mythos_gate.authn.api_keys import Caller
 from mythos_gate.decision import cases, catalogue
 from mythos_gate.decision.policy import Policy, Row, read_files
 from mythos_gate.errors import Invalid
@@ -175,12 +176,18 @@ def import_policy(
         caller = await allowed(registry, key, Permission.ACTIVATE_POLICY)
         files = read_files(folder)
         built = Policy(files)
-        async with registry.change("policy_stored", caller.id) as change:
-            await policies.store(change, built.sha256, files, reason)
+        await _store(registry, caller, built.sha256, files, reason)
         return built.sha256
 
     with told():
         typer.echo(with_registry(Settings(), work))
+
+
+async def _store(
+    registry: Registry, caller: Caller, sha256: str, files: dict[str, str], reason: str | None = None
+) -> None:
+    async with registry.change("policy_stored", caller.id) as change:
+        await policies.store(change, sha256, files, reason)
 
 
 # --- putting it in force --------------------------------------------------------------------------------------
@@ -200,8 +207,7 @@ def activate(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False
             async with registry.change("policy_activated", found.id) as change:
                 return f"policy revision {await policies.activate(change, built.sha256, files)} is active"
         if not known:
-            async with registry.change("policy_stored", found.id) as change:
-                await policies.store(change, built.sha256, files)
+            await _store(registry, found, built.sha256, files)
         wanted = Wanted(RequestedAction.ACTIVATE, "policies", built.sha256)
         return await request_commands.request(registry, key, wanted)
 

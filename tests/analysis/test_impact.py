@@ -80,12 +80,16 @@ async def crowd(service, tmp_path):
     await connection.close()
 
 
-def without(*rows):
-    """The baseline policy without some of its rows."""
+def lacking(*rows):
+    """The baseline's files without some of the rows."""
     table = FILES["access.csv"]
     lines = [each for each in table.splitlines(keepends=True) if each.partition(",")[0] not in rows]
     assert len(lines) == len(table.splitlines()) - len(rows)
-    return Policy(FILES | {"access.csv": "".join(lines)})
+    return FILES | {"access.csv": "".join(lines)}
+
+
+def without(*rows):
+    return Policy(lacking(*rows))
 
 
 # --- one by one -----------------------------------------------------------------------------------------------

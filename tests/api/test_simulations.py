@@ -4,18 +4,12 @@ import pytest
 from sqlalchemy import text
 
 from mythos_gate.terms import ReportKind, Role
-from tests.analysis.test_impact import without
+from tests.analysis.test_impact import lacking, without
 from tests.api.test_policies import BASELINE, outcome
 from tests.api.test_resources import Rest, officer, second  # noqa: F401  fixtures
 from tests.service import question
 
 pytestmark = pytest.mark.anyio
-TABLE = BASELINE["access.csv"]
-
-
-def lacking(row):
-    (line,) = [each for each in TABLE.splitlines() if each.startswith(f"{row},")]
-    return BASELINE | {"access.csv": TABLE.replace(line + "\n", "")}
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ class Point(DecisionPoint):
         allowed = self._world.allows(parts[0], parts[2], parts[1])
         decision = Decision(Outcome.ALLOW, (ALLOW,)) if allowed else Decision(Outcome.DENY, (NO_RULE,))
         told = Told(decision, self._reasons[decision.primary], str(allowed), {}, *[orjson.Fragment(b"{}")] * 2)
-        return Answer(str(uuid4()), datetime.now(UTC), "", told, 1, explained=False, facts={})
+        return Answer(str(uuid4()), datetime.now(UTC), "", told, 1, explained=False)
 
     async def search(self, asked: Search) -> Found:
         ids: list[str] = []

@@ -14,7 +14,7 @@ import orjson
 from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy
 from mythos_gate.errors import GateError, NotDecided
-from mythos_gate.terms import DirectiveClass, ForeignNationals, GrantStatus, NationalityBasis
+from mythos_gate.terms import DirectiveClass
 
 Told = dict[str, Any]
 
@@ -55,8 +55,8 @@ def impact(
         None if data_set is None else asyncio.run(simulating.data_set_at(url, data_set)),
         _directives(directives),
         {
-            name: {member: CHANGED[member](value) for member, value in each.items()}
-            for name, each in (grants or {}).items()
+            identifier: {name: simulating.member(name, value) for name, value in each.items()}
+            for identifier, each in (grants or {}).items()
         },
         frozenset(exempt),
     )
@@ -64,18 +64,6 @@ def impact(
     found = simulating.Simulation(everybody, lambda *_: None).impact(draft)
     standing = {"policy": everybody.policy_sha256, "data_set": everybody.data_set}
     return {"figures": found.figures, "apart": found.apart, **standing}
-
-
-# What of a grant a draft can change, as JSON has it.
-CHANGED: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("versions", "capabilities", "purposes", "excluded_groups", "allowed_countries"), frozenset),
-    "foreign_nationals": ForeignNationals,
-    "nationality_basis": NationalityBasis,
-    "status": GrantStatus,
-    "contractors": bool,
-    "agents": bool,
-    "seat_cap": lambda value: value,
-}
 
 
 def _directives(given: Sequence[Mapping[str, Any]]) -> dict[str, list[facts.Directive]]:

@@ -6,11 +6,14 @@ the capabilities and purposes that the grant names is allowed. Where a person st
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from typing import Any
+
+import asyncpg
 
 from mythos_gate import db
 from mythos_gate.analysis import population as everybody
@@ -20,7 +23,7 @@ from mythos_gate.decision import facts
 from mythos_gate.decision.library import Library
 from mythos_gate.decision.policy import Decision, Policy
 from mythos_gate.decision.request import Request
-from mythos_gate.terms import FACTS, Outcome, Treatment, UsPerson
+from mythos_gate.terms import FACTS, ForeignNationals, GrantStatus, NationalityBasis, Outcome, Treatment, UsPerson
 
 # Supplement 1 to 15 CFR Part 740: an approval names each person newly allowed from these.
 DELICATE = frozenset({"D:1", "D:5", "E:1", "E:2"})
@@ -44,6 +47,16 @@ class Draft:
     directives: Mapping[str, Sequence[facts.Directive]] = field(default_factory=dict)
     grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exempt: frozenset[str] = frozenset()
+
+
+ENUMS = {"status": GrantStatus, "foreign_nationals": ForeignNationals, "nationality_basis": NationalityBasis}
+
+
+def member(name: str, value: Any) -> Any:
+    """Of a grant, as `facts.Grant` has it: from what JSON or a column of a file has."""
+    if isinstance(value, list):
+        return frozenset(value)
+    return value if value is None or name not in ENUMS else ENUMS[name](value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +84,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Where a class stands: its best answer with the code, and the paths that are open, by grant, version, incident."""
+    """Where a class stands: its best answer with the code, and the paths that are open."""
 
     outcome: Outcome
     code: str
-    open: Mapping[Path, int]
-    paths: int
+    open: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> int:
+        return _counted(self.open)
 
 
 class World:
@@ -131,11 +147,11 @@ class World:
 
     def _stood(self, plan: Plan, answers: tuple[int, ...]) -> Stand:
         if not answers:
-            return Stand(Outcome.DENY, NO_REQUEST, {}, 0)
+            return Stand(Outcome.DENY, NO_REQUEST)
         decided = [self._decision(each) for each in answers]
         best = min(decided, key=lambda decision: BEST.index(decision.outcome))
-        opened = {path: path.endpoints for path in plan.paths if any([decided[each].allowed for each in path.asks])}
-        return Stand(best.outcome, best.primary, opened, sum(opened.values()))
+        opened = tuple(path for path in plan.paths if any([decided[each].allowed for each in path.asks]))
+        return Stand(best.outcome, best.primary, opened)
 
     def _decision(self, number: int) -> Decision:
         if (found := self._decisions.get(number)) is None:
@@ -231,7 +247,7 @@ class _Tally:
         self.listed: dict[str, list[str]] = {name: [] for name in KINDS.values()}
         self.acknowledge: list[str] = []
         self.wanting = Counter[str]()  # seats, by grant
-        self._moves: dict[tuple[int, int], tuple[dict[Path, int], dict[Path, int]]] = {}
+        self._moves: dict[tuple[int, int], tuple[Sequence[Path], Sequence[Path]]] = {}
 
     def add(self, classes: Sequence[Class], before: Stand, after: Stand) -> None:
         """Classes of one organization that stand alike, before and after."""
@@ -248,11 +264,9 @@ class _Tally:
         for who in classes:
             self._change(who, before, after, gained, lost)
 
-    def _change(
-        self, who: Class, before: Stand, after: Stand, gained: Mapping[Path, int], lost: Mapping[Path, int]
-    ) -> None:
+    def _change(self, who: Class, before: Stand, after: Stand, gained: Sequence[Path], lost: Sequence[Path]) -> None:
         count = len(who.ids)
-        change = Counts(paths_gained=count * sum(gained.values()), paths_lost=count * sum(lost.values()))
+        change = Counts(paths_gained=count * _counted(gained), paths_lost=count * _counted(lost))
         if before.outcome != after.outcome:
             setattr(change, KINDS[after.outcome], count)
             self._name(who, after)
@@ -260,7 +274,7 @@ class _Tally:
             self.reasons[before.code, after.code] += count
         self._count(who, change, gained, lost)
 
-    def _moved(self, before: Stand, after: Stand) -> tuple[dict[Path, int], dict[Path, int]]:
+    def _moved(self, before: Stand, after: Stand) -> tuple[Sequence[Path], Sequence[Path]]:
         """The paths gained and lost: many classes make the same way."""
         key = (id(before), id(after))
         if (found := self._moves.get(key)) is None:
@@ -279,20 +293,17 @@ class _Tally:
             for grant in {path.grant for path in after.open} - who.person.seats:
                 self.wanting[grant] += len(who.ids)
 
-    def _count(self, who: Class, change: Counts, gained: Mapping[Path, int], lost: Mapping[Path, int]) -> None:
+    def _count(self, who: Class, change: Counts, gained: Sequence[Path], lost: Sequence[Path]) -> None:
         _add(self.total["people" if who.agent is None else "agents"], change)
         _add(self.by["organization"].setdefault(self.population.slugs[who.organization], Counts()), change)
         _add(self.by["employment"].setdefault(str(who.person.employment), Counts()), change)
         _add(self.by["us_person"].setdefault(who.person.us_person.value, Counts()), change)
         for group in sorted(self._groups(who)):
             _add(self.by["country_group"].setdefault(group, Counts()), change)
-        for authority in {self.population.authorities[path.grant] for path in (*gained, *lost)}:
-            of = [
-                {path: number for path, number in paths.items() if self.population.authorities[path.grant] == authority}
-                for paths in (gained, lost)
-            ]
-            count = len(who.ids)
-            partial = replace(change, paths_gained=count * sum(of[0].values()), paths_lost=count * sum(of[1].values()))
+        count, authorities = len(who.ids), self.population.authorities
+        for authority in {authorities[path.grant] for path in (*gained, *lost)}:
+            of = [_counted(path for path in paths if authorities[path.grant] == authority) for paths in (gained, lost)]
+            partial = replace(change, paths_gained=count * of[0], paths_lost=count * of[1])
             _add(self.by["authority"].setdefault(authority, Counts()), partial)
 
     def _groups(self, who: Class) -> frozenset[str]:
@@ -309,10 +320,15 @@ class _Tally:
         return frozenset(found)
 
 
-def _difference(one: Stand, other: Stand) -> dict[Path, int]:
+def _difference(one: Stand, other: Stand) -> list[Path]:
     """What is open in one alone. Two worlds may ask about a path in different ways."""
     there = {path.name for path in other.open}
-    return {path: number for path, number in one.open.items() if path.name not in there}
+    return [path for path in one.open if path.name not in there]
+
+
+def _counted(paths: Iterable[Path]) -> int:
+    """One for each endpoint."""
+    return sum(path.endpoints for path in paths)
 
 
 def _add(counts: Counts, change: Counts) -> None:
@@ -320,24 +336,27 @@ def _add(counts: Counts, change: Counts) -> None:
         setattr(counts, name, getattr(counts, name) + value)
 
 
+@asynccontextmanager
+async def _compliance(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await db.connect(url, DbRole.COMPLIANCE)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 async def everybody_at(
     url: str, drafts: Sequence[Policy], progress: Callable[[int], None] = lambda _: None
 ) -> Population:
     """All on record; `url` is of compliance's role."""
-    connection = await db.connect(url, DbRole.COMPLIANCE)
-    try:
+    async with _compliance(url) as connection:
         return await everybody.load(connection, Library(), drafts, progress)
-    finally:
-        await connection.close()
 
 
 async def data_set_at(url: str, identifier: str) -> facts.Jurisdictions:
     """One that is on record. `NotDecided` if its rows are not those that its id names."""
-    connection = await db.connect(url, DbRole.COMPLIANCE)
-    try:
+    async with _compliance(url) as connection:
         return await Library().jurisdictions(connection, identifier)
-    finally:
-        await connection.close()
 
 
 class Simulation:
@@ -373,7 +392,7 @@ class Simulation:
         policy = draft.policy or self.population.policy
         is_table = draft == Draft(draft.policy) and policy.thresholds == self.population.policy.thresholds
         after = self._base.under(policy) if is_table else World(self.population, draft)
-        answers = self._before if is_table else list(self._each(after))
+        answers = self._before if is_table else self._each(after)
         alike: dict[Any, list[Class]] = {}
         for who, old, new in zip(self.population.classes, self._before, answers, strict=True):
             alike.setdefault((who.organization, who.agent is None, old, new), []).append(who)

@@ -151,11 +151,7 @@ async def answered(gate: Gate, ask: Ask) -> Reply:
 @router.post("/v1/explain", responses=PROBLEMS, openapi_extra=BODY)
 async def explain(request: Request, gate: TheGate, presented: MayExplain) -> Response:
     """What would be decided, with all reasons; no entry is written and no seat claimed."""
-    incoming = Incoming.of(request.scope, request.receive)
-    ask = read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
-    await _show(gate, [ask])
-    answer = await gate.pdp.explain(ask)
-    return Reply(orjson.dumps(shown(answer))).response()
+    return Reply(orjson.dumps(shown(await _explained(request, gate, presented)))).response()
 
 
 @router.post("/v1/decisions/explain", responses=PROBLEMS, openapi_extra=BODY)
@@ -164,14 +160,18 @@ async def explain_change(request: Request, gate: TheGate, presented: MayExplain)
 
     Nobody is told to be of another nationality, or elsewhere.
     """
+    answer = await _explained(request, gate, presented)
+    async with read_only(gate) as connection:
+        files = await policies.files(connection, answer.policy_revision)
+    change = await child.run("explanation", files=files, facts=orjson.loads(answer.told.logged["facts"]))
+    return Reply(orjson.dumps({**shown(answer), "change": change})).response()
+
+
+async def _explained(request: Request, gate: Gate, presented: Credential) -> Answer:
     incoming = Incoming.of(request.scope, request.receive)
     ask = read(incoming, presented, body.members(incoming.content_type, await incoming.body()))
     await _show(gate, [ask])
-    answer = await gate.pdp.explain(ask)
-    async with read_only(gate) as connection:
-        files = await policies.files(connection, answer.policy_revision)
-    change = await child.run("explanation", files=files, facts=answer.facts)
-    return Reply(orjson.dumps({**shown(answer), "change": change})).response()
+    return await gate.pdp.explain(ask)
 
 
 async def evaluate(gate: Gate, asks: Sequence[Ask]) -> list[Answer]:

@@ -44,7 +44,7 @@ async def read_access(
         raise Invalid("at: is still to come: give a time gone by")
     async with read_only(gate) as connection:
         found = await resources.read(connection, resources.PERSON, person, caller)
-    url = db.role_urls(gate.settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
+    url = db.role_url(gate.settings, DbRole.COMPLIANCE)
     told = await gate.pdp.eligibility_at(found.id, at, lambda: db.connect(url, DbRole.COMPLIANCE))
     if told is None:
         raise NotFound("this person was not on record then")

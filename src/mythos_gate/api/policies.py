@@ -52,12 +52,6 @@ class Activation(BaseModel):
         return given | ({"starts_at": timestamp(self.starts_at)} if self.starts_at else {})
 
 
-def require_files(files: Mapping[str, str]) -> None:
-    """`Invalid` if one is missing, or is none of a revision's."""
-    if not set(FILES) <= files.keys() <= {*FILES, *OPTIONAL}:
-        raise Invalid(f"files: must be {', '.join(FILES)}, and may be {', '.join(OPTIONAL)}")
-
-
 @router.get("")
 async def list_policies(
     gate: TheGate,
@@ -87,7 +81,8 @@ async def store_policy(
     """Keep a revision that can be built; nothing changes before it is activated."""
     given = body.shaped(Revision, await body.parsed(request))
     files = given.files
-    require_files(files)
+    if not set(FILES) <= files.keys() <= {*FILES, *OPTIONAL}:
+        raise Invalid(f"files: must be {', '.join(FILES)}, and may be {', '.join(OPTIONAL)}")
     built = Policy(files)
     async with gate.registry.change("policy_stored", caller.id) as change:
         await policies.store(change, built.sha256, files, given.reason)

@@ -28,7 +28,7 @@ async def simulate_policy(
     """Ask the standing requests of everybody on record, as things stand and by this revision; kept for a day's use."""
     async with read_only(gate) as connection:
         files = (await policies.read(connection, identifier))["files"]
-    url = db.role_urls(gate.settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
+    url = db.role_url(gate.settings, DbRole.COMPLIANCE)
     async with gate.simulating:
         found = await child.run("impact", url=url, files=files)
     figures, apart = found["figures"], found["apart"]

@@ -70,7 +70,7 @@ async def simulate(request: Request, gate: TheGate, caller: MayRunProgramme) -> 
             raise Invalid("data_set: is not on record")
         if draft.exempt:
             asked["exempt"] = await organizations.ids(connection, draft.exempt)
-    url = db.role_urls(gate.settings, [DbRole.COMPLIANCE])[DbRole.COMPLIANCE]
+    url = db.role_url(gate.settings, DbRole.COMPLIANCE)
     async with gate.simulating:
         found = await child.run("impact", url=url, **asked)
     await gate.log.note("simulated", {"actor": caller.id, "members": sorted(draft.model_fields_set)})

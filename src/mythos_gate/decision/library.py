@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -66,7 +67,7 @@ class Library:
             )
             if identifier != sha256(canonical([list(row) for row in rows])).hexdigest():
                 raise NotDecided("the data set in force is not the one that its hash names")
-            found = facts.Jurisdictions({row["code"]: _jurisdiction(row) for row in rows})
+            found = jurisdictions(rows)
             _keep(self._data_sets, identifier, found)
         return self._data_sets[identifier]
 
@@ -77,8 +78,14 @@ def _built(files: str) -> Policy:
     return Policy(json.loads(files))
 
 
-def _jurisdiction(row: asyncpg.Record) -> facts.Jurisdiction:
-    return facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
+def jurisdictions(rows: Iterable[Mapping[str, Any] | asyncpg.Record]) -> facts.Jurisdictions:
+    """Of the rows of a data set."""
+    return facts.Jurisdictions(
+        {
+            row["code"]: facts.Jurisdiction(Treatment(row["treatment"]), frozenset(row["groups"]), row["inherits"])
+            for row in rows
+        }
+    )
 
 
 def _keep(loaded: dict[str, T], identifier: str, value: T) -> None:

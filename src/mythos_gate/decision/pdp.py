@@ -67,7 +67,6 @@ class Answer:
     told: Told
     policy_revision: int
     explained: bool
-    facts: facts.Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +296,6 @@ class Pdp:
             told=judged.told,
             policy_revision=loaded.policy_revision,
             explained=self._permissions.has(judged.caller, Permission.EXPLAIN),
-            facts=judged.derived.vector,
         )
 
     def _prepared(self, judged: _Judged, answer: Answer) -> Prepared:

@@ -84,6 +84,7 @@ async def settle(registry: Registry, now: datetime) -> None:
 
 async def record(connection: AsyncConnection, differences: Sequence[Any]) -> None:
     """Count them, each a `decision.rollout.Difference`."""
+    rows = []
     for each in differences:
         facts = orjson.dumps(dict(each.facts), option=orjson.OPT_SORT_KEYS)
         row = {
@@ -96,7 +97,9 @@ async def record(connection: AsyncConnection, differences: Sequence[Any]) -> Non
             "first": each.first,
             "last": each.last,
         }
-        await connection.execute(RECORD, row)
+        rows.append(row)
+    if rows:
+        await connection.execute(RECORD, rows)
 
 
 async def open_one(connection: AsyncConnection) -> str | None:
