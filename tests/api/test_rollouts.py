@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from mythos_gate.analysis.impact import everybody_at
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.decision.policy import content_hash
 from mythos_gate.decision.rollout import share
@@ -273,3 +274,13 @@ async def test_no_answer_by_the_old_policy_is_committed_after_the_other_begins(s
     finally:
         committer.commit = commit
     assert [entry.until for entry in seen] == [starts]
+
+
+async def test_a_draft_is_compared_with_the_policy_in_force_during_a_rollout(service, officer, second, stored):  # noqa: F811
+    """Whomever the other one decides for already: the answer is of both, the report of what it would replace."""
+    await service.simulated(stored)
+    plan = {"organizations": ["acme", "other"], "halt_after": 9}
+    assert (await second.approve(await activated(officer, **plan))).status_code == 200
+    assert await outcome(service) == ("deny", 2)
+    everybody = await everybody_at(service.database, [])
+    assert everybody.policy_sha256 == everybody.policy.sha256 == content_hash(BASELINE)

@@ -149,18 +149,18 @@ async def load(
         held = await connection.fetch(GRANTS)
         asked = [_probe(row["person"] or "", row["model"]) for row in held] or [_probe("", "")]
         loaded = await pip.load(lambda: nullcontext(connection), None, asked)
-        now = loaded[0].now
+        now, policy = loaded[0].now, loaded[0].choice.in_force
         population = Population(
             now=now,
-            policy=loaded[0].policy,
-            policy_sha256=loaded[0].policy.sha256,
+            policy=policy,
+            policy_sha256=policy.sha256,
             data_set=loaded[0].data_set or None,
             classes=[],
             holdings=_holdings(held, loaded),
             endpoints=await _endpoints(connection),
             slugs={row["id"]: row["slug"] for row in await connection.fetch("SELECT id, slug FROM organizations")},
             authorities={row["id"]: row["authority"] for row in await connection.fetch(HELD)},
-            ages=sorted({_hours(policy) for policy in (loaded[0].policy, *drafts)}),
+            ages=sorted({_hours(each) for each in (policy, *drafts)}),
         )
         await _fill(connection, population, progress)
     return population

@@ -24,6 +24,10 @@ class Choice:
     decides: bool = False  # the rollout's policy does
     until: datetime = FAR
 
+    @property
+    def in_force(self) -> Policy:
+        return self.other if self.decides and self.other is not None else self.policy
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:
