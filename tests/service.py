@@ -26,8 +26,10 @@ from mythos_gate.audit.report import Report, Trust
 from mythos_gate.audit.verify import verify
 from mythos_gate.decision.pdp import Clock
 from mythos_gate.decision.policy import FILES, content_hash
-from mythos_gate.registry import callers, imports, jurisdictions, officers, policies, policy_reports
-from mythos_gate.registry.policy_reports import Needs, Standing
+from mythos_gate.registry import callers, drafting, imports, jurisdictions, officers, policies, policy_reports
+from mythos_gate.registry.directives import DIRECTIVES
+from mythos_gate.registry.kind import Kind
+from mythos_gate.registry.policy_reports import Draft, Needs, Standing
 from mythos_gate.revision import EVERYTHING
 from mythos_gate.settings import Settings, root
 from mythos_gate.terms import ReportKind, Role
@@ -147,20 +149,29 @@ class Service:
 
     async def simulated(
         self,
-        policy: str,
+        draft: str | Draft,
         needs: Needs = ONE,
         acknowledge: Sequence[str] = (),
         kinds: Sequence[ReportKind] = (ReportKind.CHECKS, ReportKind.IMPACT),
     ) -> str:
-        """The reports that an activation asks for, as if they had been made: the id of the last."""
+        """The reports that a change asks for, of a policy where a hash is given, as if they had been made: the last's id."""
+        about = draft if isinstance(draft, Draft) else Draft(draft)
         async with self.gate.registry.change("policy_reported", "test") as change:
             now = await policies.in_force(change.connection)
             standing = Standing(now["policy_sha256"], now["data_set"])
             for kind in kinds:
                 apart = {"acknowledge": list(acknowledge)} if kind == ReportKind.IMPACT else {}
                 report = policy_reports.Report(kind, passed=True, figures={}, apart=apart, needs=needs)
-                made = await policy_reports.keep(change, policy, report, standing)
+                made = await policy_reports.keep(change, about, report, standing)
         return str(made["id"])
+
+    async def simulated_terms(self, kind: Kind, identifier: str, members: Mapping[str, Any]) -> None:
+        """The same, of these terms of a grant or a directive."""
+        terms = {name: value for name, value in members.items() if name in drafting.TERMS[kind.name]}
+        if terms:
+            name = "amended" if kind is DIRECTIVES else kind.name
+            about = Draft(members={name: {identifier: drafting.terms(kind, terms, self.now)}})
+            await self.simulated(about, kinds=[ReportKind.IMPACT])
 
     async def review(self, reviewed_at: datetime | None) -> None:
         data = (POLICIES / "jurisdictions.csv").read_bytes()

@@ -485,7 +485,8 @@ policy_reports = Table(
     "policy_reports",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("policy", ForeignKey("policy_revisions.sha256"), nullable=False, index=True),
+    Column("policy", ForeignKey("policy_revisions.sha256"), index=True),
+    Column("draft", JSONB, nullable=False),  # what else would be different
     Column("kind", Text, nullable=False),
     Column("base", Text),
     Column("data_set", Text),
@@ -496,6 +497,7 @@ policy_reports = Table(
     Column("made_by", Text, nullable=False),  # a caller, likewise
     _created(),
     _one_of("kind", terms.ReportKind),
+    CheckConstraint("policy IS NOT NULL OR draft <> '{}'", name="draft"),
 )
 
 # What a report says of people, by nationality too: compliance alone reads it.
@@ -606,6 +608,7 @@ change_requests = Table(
     Column("reason", Text),  # of the decision
     Column("authority_id", ForeignKey("authorities.id")),  # the one whose officers may decide; null: any
     Column("expires_at", TIME, nullable=False),
+    Column("simulation", ForeignKey("policy_reports.id")),  # that it rests on
     _created(),
     _one_of("action", terms.RequestedAction),
     CheckConstraint("state IN ('requested', 'approved', 'rejected', 'withdrawn')", name="state"),

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from mythos_gate import db, generate
 from mythos_gate.analysis import impact, population
-from mythos_gate.analysis.impact import Draft, Simulation
+from mythos_gate.analysis.impact import Amended, Draft, Simulation
 from mythos_gate.db import DbRole
 from mythos_gate.decision import facts
 from mythos_gate.decision.library import Library
@@ -59,6 +59,8 @@ INSERT INTO stops (id, scope, person_id, incident)
   SELECT 'stp_' || id, 'person', id, 'I-1' FROM people WHERE hashtext(id) % 31 = 7;
 INSERT INTO stops (id, scope, endpoint_id, incident)
   SELECT 'stp_' || id, 'endpoint', id, 'I-2' FROM endpoints WHERE hashtext(id) % 4 = 1;
+INSERT INTO directives (id, authority_id, model_id, reference, versions, applies_to, starts_at)
+  SELECT 'dir_1', authority_id, id, 'EO-1', '{5.0}', 'all', '2020-01-01T00:00:00Z' FROM models ORDER BY id LIMIT 1;
 UPDATE grants SET seat_cap = (SELECT greatest(used, 1) FROM seat_counts WHERE grant_id = id)
   WHERE hashtext(id) % 3 = 0 AND EXISTS (SELECT FROM seat_counts WHERE grant_id = id AND used > 0);
 """
@@ -115,12 +117,16 @@ def requests(row, grant, model, endpoint):
 def drafted(loaded, request, draft, policy):
     """The records as the draft would have them."""
     records = loaded.records
-    directives = (*records.programme.directives, *draft.directives.get(request.model, ()))
-    if records.organization.id in draft.exempt:
-        directives = tuple(replace(each, exempt=True) for each in directives)
+    directives = [*records.programme.directives]
+    for amended in [each for each in draft.directives if each.model == request.model]:
+        own = [
+            each and replace(each[0], exempt=records.organization.id in each[1])
+            for each in (amended.before, amended.after)
+        ]
+        directives = [each for each in directives if each != own[0]] + [each for each in own[1:] if each]
     return replace(
         records,
-        programme=replace(records.programme, directives=directives),
+        programme=replace(records.programme, directives=tuple(directives)),
         grants=tuple(replace(each, **draft.grants.get(each.id, {})) for each in records.grants),
         jurisdictions=draft.jurisdictions or records.jurisdictions,
         thresholds=policy.thresholds,
@@ -172,6 +178,8 @@ async def drafts(connection):
     window = facts.Window(datetime(2020, 1, 1, tzinfo=UTC))
     order = facts.Directive(frozenset({"5.1", "5.0"}), DirectiveClass.FOREIGN_PERSONS_OR_ABROAD, window)
     model = await connection.fetchval("SELECT id FROM models ORDER BY id LIMIT 1")
+    exempt = frozenset({rows[0]["organization_id"]})
+    old = replace(order, applies_to=DirectiveClass.ALL, versions=frozenset({"5.0"}))
     stricter = FILES["thresholds.csv"].replace("screening_age,48", "screening_age,24")
     return {
         "a row less": Draft(without("training-expired")),
@@ -185,8 +193,10 @@ async def drafts(connection):
         ),
         "a version less": Draft(grants={each["id"]: {"versions": frozenset(each["versions"][:-1])} for each in rows}),
         "a country moved": Draft(jurisdictions=jurisdictions),
-        "a directive": Draft(directives={model: [order]}),
-        "an exemption": Draft(directives={model: [order]}, exempt=frozenset({rows[0]["organization_id"]})),
+        "a directive": Draft(directives=[Amended(model, None, (order, frozenset()))]),
+        "a directive with an exemption": Draft(directives=[Amended(model, None, (order, exempt))]),
+        "an exemption": Draft(directives=[Amended(model, (old, frozenset()), (old, exempt))]),
+        "a directive ends": Draft(directives=[Amended(model, (old, frozenset()), None)]),
         "a bundle": Draft(without("endpoint-unattested"), jurisdictions, grants={rows[0]["id"]: {"seat_cap": 0}}),
     }
 

@@ -86,6 +86,7 @@ async def _stop(world):
 async def _changed(world, name):
     named = {"external_id": "changed"} if "external_id" in NEW[name] else {}
     identifier = await world.made(world.one, "POST", name, NEW[name] | named)
+    await world.one.simulated(f"{name}/{identifier}", CHANGES[name])
     return f"{name}/{identifier}", CHANGES[name]
 
 
@@ -122,6 +123,11 @@ async def _stored_policy(world, step):
     made = await world.made(world.one, "POST", "policies", {"files": OTHER})
     await world.service.simulated(made)
     return f"policies/{made}/{step}", None
+
+
+async def _terms(world):
+    grant = await world.id("SELECT id FROM grants WHERE reference = 'V-1'")
+    return "simulations", {"grants": {grant: {"agents": False}}}
 
 
 async def _rollout(world):
@@ -262,6 +268,8 @@ WRITES = {
     ("POST", "/v1/policies/{identifier}/activate"): _of(_stored_policy, "activate"),
     ("POST", "/v1/policies/{identifier}/checks"): _of(_stored_policy, "checks"),
     ("POST", "/v1/policies/{identifier}/simulations"): _of(_stored_policy, "simulations"),
+    ("POST", "/v1/policies/{identifier}/replays"): _of(_stored_policy, "replays"),
+    ("POST", "/v1/simulations"): _terms,
     ("POST", "/v1/policies/{identifier}/watch"): _of(_stored_policy, "watch"),
     ("POST", "/v1/rollouts/{identifier}/end"): _rollout,
 }
@@ -326,7 +334,9 @@ ENTRIES = {
     "POST /v1/policies": "policy_stored: sha256",
     "POST /v1/policies/{identifier}/activate": "change_requested: change_request members policy requested sha256",
     "POST /v1/policies/{identifier}/checks": "policy_reported: kind policy report report_sha256",
-    "POST /v1/policies/{identifier}/simulations": "policy_reported: kind policy report report_sha256",
+    "POST /v1/policies/{identifier}/simulations": "simulated: kind policy report report_sha256",
+    "POST /v1/policies/{identifier}/replays": "policy_reported: kind policy report report_sha256",
+    "POST /v1/simulations": "simulated: draft kind policy report report_sha256",
     "POST /v1/policies/{identifier}/watch": "policy_watched: percent rollout starts_at",
     "POST /v1/rollouts/{identifier}/end": "rollout_ended: rollout",
     "POST /v1/agents/{agent}/revoke": "agent_revoked: after agent before",
@@ -364,7 +374,6 @@ ENTRIES |= {
 # Reads by POST; that exports are recorded is in tests/audit/test_exports.py.
 READING = {
     "/v1/log/exports",
-    "/v1/simulations",
     "/scim/v2/.search",
     "/scim/v2/Users/.search",
     "/scim/v2/Groups/.search",
@@ -379,6 +388,8 @@ UNREAD = {
     ("POST", "/v1/policies"),
     ("POST", "/v1/policies/{identifier}/checks"),
     ("POST", "/v1/policies/{identifier}/simulations"),
+    ("POST", "/v1/policies/{identifier}/replays"),
+    ("POST", "/v1/simulations"),
 }
 UNREAD |= {route for route in PROVIDED if route[1].startswith("/scim/v2/Groups")}
 # The second officer's, because the first has prepared it.

@@ -33,6 +33,7 @@ async def test_a03_one_person_does_not_approve_under_two_roles(service):
     ((grant,),) = service.sql("SELECT id FROM grants WHERE reference = 'V-1'")
     for one, other in ((officer, compliance), (compliance, officer)):
         members = {"excluded_groups": ["E:1", "E:2", "MO"]}
+        await one.simulated(f"grants/{grant}", members)
         made = await one("PATCH", f"grants/{grant}", members, **ANY)
         assert made.status_code == 202, made.text
         for rejected in (await other.approve(made.json()["id"]), await other.approve(made.json()["id"])):
@@ -108,6 +109,7 @@ async def test_whom_a_change_is_about_does_not_approve_it(service):
         ("PATCH", f"grants/{grant}", listing),
         ("POST", "grants", NEW["grants"] | {"status": "active", "organization": "acme"} | listing),
     ]:
+        await one.simulated(path, members)
         made = await one(method, path, members, **ANY)
         assert made.status_code == 202, made.text
         refused = await us.approve(made.json()["id"])

@@ -32,7 +32,8 @@ def left(service):
 
 
 # Made anew each time.
-ANEW = {("POST", f"/v1/policies/{{identifier}}/{what}") for what in ("checks", "simulations")}
+ANEW = {("POST", f"/v1/policies/{{identifier}}/{what}") for what in ("checks", "simulations", "replays")}
+ANEW |= {("POST", "/v1/simulations")}
 
 
 @pytest.mark.parametrize("route", WRITES.keys() - ANEW, ids=" ".join)

@@ -85,6 +85,7 @@ async def test_a_governments_directive_acts_at_once_and_ends_by_two(service, ven
     assert await decided() is False
     path = f"directives/{made.json()['id']}"
     end = {"until": "2026-02-01T00:00:00Z"}
+    await government[0].simulated(path, end)
     proposed = await government[0]("PATCH", path, end, **{"If-Match": made.headers["etag"]})
     assert proposed.status_code == 202
     assert (await government[0].approve(proposed.json()["id"])).status_code == 403
@@ -190,6 +191,7 @@ async def test_what_one_authority_proposes_another_does_not_see(vendor, governme
         (government, vendor, f"directives/{made}", ends),
     ]
     for theirs, others, path, members in wanted:
+        await theirs[0].simulated(path, members)
         answer = await theirs[0]("PATCH", path, members, **tag)
         assert answer.status_code == 202, path
         proposal = f"change-requests/{answer.json()['id']}"

@@ -87,6 +87,7 @@ NOUNS = {
     "policies": "organizations",
     "rollouts": "organizations",
     "data-sets": "organizations",
+    "simulations": "organizations",
 }
 
 

@@ -26,6 +26,7 @@ def key(state: Path, name: str, *role: str) -> str:  # noqa: F811
 
 ANALYSES = (
     "/v1/simulations", "/v1/decisions/explain", "/v1/policies/{identifier}/checks", "/v1/policies/{identifier}/simulations",
+    "/v1/policies/{identifier}/replays",
 )  # fmt: skip
 SLOW = [word for path in ANALYSES for word in ("--exclude-path", path)]
 

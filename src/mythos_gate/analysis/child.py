@@ -7,10 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
 
+from mythos_gate import db
+from mythos_gate.db import DbRole
 from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy
 from mythos_gate.errors import GateError, NotDecided
@@ -44,21 +47,25 @@ def impact(
     files: dict[str, str] | None = None,
     data_set: str | None = None,
     directives: Sequence[Mapping[str, Any]] = (),
-    exempt: Sequence[str] = (),
     grants: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Told:
-    """Of a draft on those who are on record; `url` is of compliance's role."""
+    """Of a draft on those who are on record; `url` is of compliance's role.
+
+    Of each directive the model, and its terms before and after: null where it is not on record, exempt are ids.
+    """
     simulating = importlib.import_module("mythos_gate.analysis.impact")
     policy = None if files is None else Policy(files)
     draft = simulating.Draft(
         policy,
         None if data_set is None else asyncio.run(simulating.data_set_at(url, data_set)),
-        _directives(directives),
+        [
+            simulating.Amended(each["model"], *(_directive(each[side]) for side in ("before", "after")))
+            for each in directives
+        ],
         {
             identifier: {name: simulating.member(name, value) for name, value in each.items()}
             for identifier, each in (grants or {}).items()
         },
-        frozenset(exempt),
     )
     everybody = asyncio.run(simulating.everybody_at(url, [policy] if policy else []))
     found = simulating.Simulation(everybody, lambda *_: None).impact(draft)
@@ -66,15 +73,22 @@ def impact(
     return {"figures": found.figures, "apart": found.apart, **standing}
 
 
-def _directives(given: Sequence[Mapping[str, Any]]) -> dict[str, list[facts.Directive]]:
-    found: dict[str, list[facts.Directive]] = {}
-    for each in given:
-        window = facts.Window(
-            datetime.fromisoformat(each["from"]), each.get("until") and datetime.fromisoformat(each["until"])
-        )
-        directive = facts.Directive(frozenset(each["versions"]), DirectiveClass(each["applies_to"]), window)
-        found.setdefault(each["model"], []).append(directive)
-    return found
+def _directive(terms: Mapping[str, Any] | None) -> tuple[facts.Directive, frozenset[str]] | None:
+    """With the organizations that it leaves out."""
+    if terms is None:
+        return None
+    end = terms.get("until") and datetime.fromisoformat(terms["until"])
+    window = facts.Window(datetime.fromisoformat(terms["from"]), end)
+    directive = facts.Directive(frozenset(terms["versions"]), DirectiveClass(terms["applies_to"]), window)
+    return directive, frozenset(terms["exempt_organizations"])
+
+
+def traffic(url: str, files: dict[str, str], since: str | None, until: str | None) -> Told:
+    """Of a policy on what was decided in a period; `url` is of the reader's role."""
+    replaying = importlib.import_module("mythos_gate.analysis.traffic")
+    period = [each and datetime.fromisoformat(each) for each in (since, until)]
+    connect = partial(db.connect, url, DbRole.READER)
+    return asdict(asyncio.run(replaying.replay(connect, Policy(files), *period, lambda *_: None)))
 
 
 def checks(files: dict[str, str]) -> Told:
@@ -99,7 +113,12 @@ def explanation(files: dict[str, str], facts: dict[str, str]) -> Told:
     }
 
 
-WORK: Mapping[str, Callable[..., Told]] = {"impact": impact, "checks": checks, "explanation": explanation}
+WORK: Mapping[str, Callable[..., Told]] = {
+    "impact": impact,
+    "traffic": traffic,
+    "checks": checks,
+    "explanation": explanation,
+}
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from mythos_gate.decision import facts
 from mythos_gate.decision.library import Library
 from mythos_gate.decision.policy import Decision, Policy
 from mythos_gate.decision.request import Request
+from mythos_gate.errors import NotDecided
 from mythos_gate.terms import FACTS, ForeignNationals, GrantStatus, NationalityBasis, Outcome, Treatment, UsPerson
 
 # Supplement 1 to 15 CFR Part 740: an approval names each person newly allowed from these.
@@ -35,18 +36,26 @@ KINDS = {Outcome.ALLOW: "newly_allowed", Outcome.HOLD: "newly_held", Outcome.DEN
 VALUES = itemgetter(*FACTS)
 
 
+Terms = tuple[facts.Directive, frozenset[str]]  # with the ids of the organizations that are exempt
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """A directive about a model as it is and as it would be; None where it is not on record, or would not be."""
+
+    model: str
+    before: Terms | None
+    after: Terms | None
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What would be different. `grants`: members of `facts.Grant` by the grant's id; `directives` by their model.
-
-    `exempt`: ids of organizations that no directive concerns any more.
-    """
+    """What would be different. `grants`: members of `facts.Grant` by the grant's id."""
 
     policy: Policy | None = None
     jurisdictions: facts.Jurisdictions | None = None
-    directives: Mapping[str, Sequence[facts.Directive]] = field(default_factory=dict)
+    directives: Sequence[Amended] = ()
     grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    exempt: frozenset[str] = frozenset()
 
 
 ENUMS = {"status": GrantStatus, "foreign_nationals": ForeignNationals, "nationality_basis": NationalityBasis}
@@ -170,9 +179,7 @@ class World:
 
 def _changed(holding: Holding, draft: Draft, policy: Policy) -> Holding:
     base = holding.records
-    directives = (*base.programme.directives, *draft.directives.get(holding.model, ()))
-    if base.organization is not None and base.organization.id in draft.exempt:
-        directives = tuple(replace(each, exempt=True) for each in directives)
+    directives = _amended(base, [each for each in draft.directives if each.model == holding.model])
     return Holding(
         holding.model,
         replace(
@@ -183,6 +190,23 @@ def _changed(holding: Holding, draft: Draft, policy: Policy) -> Holding:
             thresholds=policy.thresholds,
         ),
     )
+
+
+def _amended(base: facts.Records, amended: Sequence[Amended]) -> tuple[facts.Directive, ...]:
+    """`NotDecided` if one is not as it was: it was changed since."""
+
+    def own(terms: Terms) -> facts.Directive:
+        return replace(terms[0], exempt=base.organization is not None and base.organization.id in terms[1])
+
+    directives = list(base.programme.directives)
+    for each in amended:
+        if each.before is not None:
+            if own(each.before) not in directives:
+                raise NotDecided("a directive was changed meanwhile: ask again")
+            directives.remove(own(each.before))
+        if each.after is not None:
+            directives.append(own(each.after))
+    return tuple(directives)
 
 
 def _plan(holdings: Sequence[Holding], population: Population, organization: str, *, by_agent: bool) -> Plan:

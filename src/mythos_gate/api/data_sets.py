@@ -75,4 +75,5 @@ async def activate_data_set(
     if reviewed_at > gate.now:
         raise Invalid("reviewed_at: is still to come: give the time of the review")
     members = {"reviewed_at": timestamp(reviewed_at)}
-    return await requested(gate, caller, Wanted(RequestedAction.ACTIVATE, "data_sets", identifier, members), response)
+    wanted = Wanted(RequestedAction.ACTIVATE, "data_sets", identifier, members)
+    return {**await requested(gate, caller, wanted, response), "code": "DATASET_UNREVIEWED"}

@@ -26,6 +26,13 @@ UNION ALL SELECT d.ends_at, 'directive', 'directive', d.id, d.reference, NULL FR
 WHERE CAST(:authority AS text) IS NULL OR d.authority_id = :authority
 UNION ALL SELECT d.reviewed_at + CAST(:data_review AS interval), 'data_set', 'data_set', d.id, d.version, NULL
 FROM data_sets d JOIN programme ON data_set_id = d.id
+UNION ALL SELECT d.starts_at, 'directive_simulation', 'directive', d.id, d.reference, NULL
+FROM directives d WHERE (CAST(:authority AS text) IS NULL OR d.authority_id = :authority)
+  AND (d.ends_at IS NULL OR d.ends_at > clock_timestamp()) AND NOT EXISTS (
+    SELECT FROM policy_reports r WHERE r.kind = 'impact' AND (r.draft -> 'amended' ? d.id OR EXISTS (
+      SELECT FROM jsonb_array_elements(r.draft -> 'directives') AS o
+      WHERE (o ->> 'model', o ->> 'applies_to') = (d.model_id, d.applies_to)
+        AND o -> 'versions' @> to_jsonb(d.versions) AND o -> 'versions' <@ to_jsonb(d.versions))))
 UNION ALL SELECT b.expires_at, 'break_glass_review', 'break_glass', b.id, b.incident, b.organization_id
 FROM break_glasses b WHERE b.reviewed_at IS NULL
 """
@@ -62,7 +69,8 @@ async def due(
     query = (
         f"SELECT d.due, d.kind, d.noun, d.id, d.name, o.slug AS organization FROM ({parts}) d"  # noqa: S608
         " LEFT JOIN organizations o ON o.id = d.organization_id"
-        " WHERE (d.due >= :since OR d.kind IN ('break_glass_review', 'data_set')) AND d.due < :until"
+        " WHERE (d.due >= :since OR d.kind IN ('break_glass_review', 'data_set', 'directive_simulation'))"
+        " AND d.due < :until"
         " AND (d.due, d.kind, d.id) > (:due, :kind, :id)"
         f"{' AND d.organization_id = :own' if own else ''} ORDER BY d.due, d.kind, d.id LIMIT :limit"
     )

@@ -54,6 +54,9 @@ async def request(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
         callers.require_on_record(writer.caller)
     wanted = await widening.bound(change.connection, wanted, writer)
     authority = await widening.permit(change.connection, wanted, writer)
+    wanted = await widening.simulated(change.connection, wanted, writer)
+    if (await widening.needs(change.connection, wanted)).approvals > 1:
+        authority = None  # officers of each are to decide
     trial = await change.connection.begin_nested()
     effect = await widening.do(change, wanted, writer)
     await trial.rollback()
@@ -88,6 +91,7 @@ def _row(wanted: Wanted, effect: Effect, writer: Writer, authority: str | None) 
         "requested_by": writer.caller.id,
         "authority_id": authority,
         "expires_at": writer.until,
+        "simulation": wanted.simulation,
     }
 
 
@@ -102,7 +106,12 @@ def _apart(wanted: Wanted, effect: Effect, salt: str) -> dict[str, Any] | None:
 
 def _digest(row: Mapping[str, Any], apart: Mapping[str, Any]) -> str:
     """SHA-256 of the request as JSON with sorted keys; `apart` holds the salt."""
-    asked = {name: row[name] for name in HASHED} | {"expires_at": timestamp(row["expires_at"]), "apart": dict(apart)}
+    rests = {"simulation": row["simulation"]} if row["simulation"] else {}
+    asked = (
+        {name: row[name] for name in HASHED}
+        | rests
+        | {"expires_at": timestamp(row["expires_at"]), "apart": dict(apart)}
+    )
     return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
@@ -130,11 +139,14 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
         raise Conflict("whoever requested this has left, is suspended or is not on record: request it anew")
     if writer.caller.person_id in await widening.subjects(change.connection, wanted, row):
         raise NotPermitted("nobody approves what is about themselves", code="SELF_APPROVAL_FORBIDDEN")
+    needs = await widening.needs(change.connection, wanted)
+    doer = widening.together(writer) if needs.approvals > 1 else writer
+    await widening.require_simulated(change.connection, wanted, doer)
     if not await _suffices(change, wanted, identifier, decision, writer, requester.authority_id):
         held = await read(change.connection, identifier, writer)
-        return {**held, "code": "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED"}
+        return {**held, "code": widening.EXCEEDED}
     change.type = wanted.type
-    effect = await widening.do(change, wanted, writer)
+    effect = await widening.do(change, wanted, doer)
     seen = apart if wanted.subject.is_private else row
     if (_plain(effect.before), _plain(effect.after)) != (seen["before"], seen["after"]):
         raise Outdated("what it would change was changed since: request it anew")
@@ -154,8 +166,8 @@ async def _suffices(
     needs, caller = await widening.needs(change.connection, wanted), writer.caller
     if needs.approvals == 1 and not widening.may(writer, wanted.subject):
         raise NotPermitted("this takes no officer of an authority: compliance approves it")
-    if widening.may(writer, wanted.subject):
-        await widening.require_acknowledged(change.connection, wanted, decision.acknowledged)
+    if needs.approvals == 1 or writer.may(Permission.RUN_PROGRAMME):
+        await widening.require_acknowledged(change.connection, wanted, decision.acknowledged, writer)
     if needs.approvals == 1:
         return True
     earlier = (
@@ -231,7 +243,8 @@ async def _open(change: Change, identifier: str, writer: Writer) -> dict[str, An
 
 def _wanted(row: Mapping[str, Any], apart: Mapping[str, Any]) -> Wanted:
     action = RequestedAction(row["action"])
-    return Wanted(action, row["resource"], row["reference"], row["members"], row["etag"], apart.get("members"))
+    kept = (row["members"], row["etag"], apart.get("members"), row["simulation"])
+    return Wanted(action, row["resource"], row["reference"], *kept)
 
 
 def _plain(members: Mapping[str, Any]) -> Any:

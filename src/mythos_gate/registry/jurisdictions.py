@@ -72,12 +72,17 @@ async def activate(change: Change, identifier: str, members: Mapping[str, Any]) 
     """Put a data set in force that was reviewed at an instant; one in force only takes the new review. `NotFound`."""
     await imports.lock(change.connection)
     reviewed_at = datetime.fromisoformat(members["reviewed_at"])
-    if (await change.connection.execute(select(SETS.c.id).where(SETS.c.id == identifier))).one_or_none() is None:
-        raise NotFound("no such data set")
+    await require(change.connection, identifier)
     if members["replaces"] != await in_force(change.connection):
         raise Outdated("another data set came into force since: look at what would change now")
     await _put_in_force(change, identifier, {"reviewed_at": reviewed_at}, Outcome())
     change.details |= {"data_set": identifier}
+
+
+async def require(connection: AsyncConnection, identifier: str) -> None:
+    """`NotFound` if it is not on record."""
+    if (await connection.execute(select(SETS.c.id).where(SETS.c.id == identifier))).one_or_none() is None:
+        raise NotFound("no such data set")
 
 
 async def in_force(connection: AsyncConnection) -> str | None:

@@ -9,10 +9,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
-from mythos_gate.errors import Conflict, Invalid, NotFound, NotPermitted
-from mythos_gate.registry import policy_reports, rollouts
+from mythos_gate.errors import Conflict, Invalid, NotFound
+from mythos_gate.registry import rollouts
 from mythos_gate.registry.change import Change
-from mythos_gate.registry.policy_reports import Needs, Standing
+from mythos_gate.registry.policy_reports import Standing
 from mythos_gate.tables import policy_revisions, programme
 from mythos_gate.terms import PolicyState
 
@@ -33,7 +33,6 @@ CASE
   ELSE 'draft'
 END
 """).label("state")
-EXCEEDED = "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED"
 PLAN = ("starts_at", "organizations", "percent", "halt_after")
 
 
@@ -59,84 +58,53 @@ async def activate(change: Change, sha256: str, files: Mapping[str, str]) -> int
 
 async def put_in_force(change: Change, sha256: str) -> int:
     """A revision that is on record; its number. `NotFound`."""
-    number = await _number(change.connection, sha256)
+    after = await number(change.connection, sha256)
     await rollouts.supersede(change)
     before = (await change.connection.execute(select(programme.c.policy_revision))).scalar_one()
-    await change.connection.execute(update(programme).values(policy_revision=number))
-    change.details |= {"before": before, "after": number, "sha256": sha256}
-    return int(number)
+    await change.connection.execute(update(programme).values(policy_revision=after))
+    change.details |= {"before": before, "after": after, "sha256": sha256}
+    return after
 
 
-async def _number(connection: AsyncConnection, sha256: str) -> int:
+async def number(connection: AsyncConnection, sha256: str) -> int:
+    """Of a revision that is on record. `NotFound`."""
     revisions = policy_revisions.c
     found = await connection.execute(select(revisions.number).where(revisions.sha256 == sha256))
-    number: int | None = found.scalar_one_or_none()
-    if number is None:
+    known: int | None = found.scalar_one_or_none()
+    if known is None:
         raise NotFound("no such policy")
-    return number
+    return known
 
 
 # --- activation -----------------------------------------------------------------------------------------------
 
 
-async def bound(connection: AsyncConnection, sha256: str, plan: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-    """The plan, tied to the simulation that it rests on. `NotPermitted`, `NotFound`, `Invalid`.
-
-    The first policy of an installation has nobody to change anything for.
-    """
-    await _number(connection, sha256)
+def require_ahead(plan: Mapping[str, Any], now: datetime) -> None:
+    """`Invalid` if it would start before it can be approved."""
     if "starts_at" in plan and datetime.fromisoformat(plan["starts_at"]) <= now:
         raise Invalid("starts_at: is over: give a time to come, or leave it out", code="POLICY_CHANGE_WINDOW")
-    base = await standing(connection)
-    if base.base is None:
-        return plan
-    report = await policy_reports.fresh(connection, sha256, base, now)
-    if Needs(**report.needs).is_staged and _is_whole(plan):
-        what = "so many would gain access that this starts with some: give organizations, or percent and halt_after"
-        raise NotPermitted(what, code=EXCEEDED)
-    return {**plan, "simulation": report.id}
-
-
-async def needs(connection: AsyncConnection, members: Mapping[str, Any]) -> Needs:
-    """What the simulation that a request rests on asks of the officers."""
-    if "simulation" not in members:
-        return Needs()
-    return Needs(**(await policy_reports.read(connection, members["simulation"]))["needs"])
-
-
-async def require_acknowledged(connection: AsyncConnection, members: Mapping[str, Any], names: frozenset[str]) -> None:
-    """`NotPermitted` unless these are all the people whom an approval has to name. Compliance alone can tell."""
-    if not (await needs(connection, members)).acknowledge:
-        return
-    report = members["simulation"]
-    missing = set((await policy_reports.apart(connection, report))["acknowledge"]) - names
-    if missing:
-        what = f"acknowledged: {len(missing)} newly allowed people of report {report} are not named: read it"
-        raise NotPermitted(what, code=EXCEEDED)
 
 
 async def carry_out(change: Change, sha256: str, members: Mapping[str, Any], now: datetime) -> None:
-    """What was approved: at once and for all, or by a rollout. `NotPermitted` if the simulation holds no more."""
-    if "simulation" in members:
-        now_in_force = await standing(change.connection)
-        await policy_reports.require_fresh(change.connection, members["simulation"], now_in_force, now)
+    """What was approved: at once and for all, or by a rollout. `NotFound`."""
     plan = {name: members[name] for name in PLAN if name in members}
     if not is_rollout(plan):
         await put_in_force(change, sha256)
         return
     change.details |= {"sha256": sha256}
     await rollouts.start(
-        change, await _number(change.connection, sha256), {"percent": 100, "starts_at": timestamp(now), **plan}
+        change, await number(change.connection, sha256), {"percent": 100, "starts_at": timestamp(now), **plan}
     )
 
 
 def is_rollout(plan: Mapping[str, Any]) -> bool:
     """Whether it is for some only, or later."""
-    return "starts_at" in plan or not _is_whole(plan)
+    return "starts_at" in plan or is_staged(plan)
 
 
-def _is_whole(plan: Mapping[str, Any]) -> bool:
-    return "organizations" not in plan and plan.get("percent", rollouts.WHOLE) == rollouts.WHOLE
+def is_staged(plan: Mapping[str, Any]) -> bool:
+    """Whether it is for some only."""
+    return "organizations" in plan or plan.get("percent", rollouts.WHOLE) != rollouts.WHOLE
 
 
 async def standing(connection: AsyncConnection) -> Standing:
@@ -151,7 +119,7 @@ async def watch(change: Change, sha256: str, now: datetime) -> dict[str, Any]:
         raise Conflict("another policy is being rolled out or watched: end that first")
     plan = {"percent": 0, "starts_at": timestamp(now)}
     return await rollouts.read(
-        change.connection, await rollouts.start(change, await _number(change.connection, sha256), plan)
+        change.connection, await rollouts.start(change, await number(change.connection, sha256), plan)
     )
 
 

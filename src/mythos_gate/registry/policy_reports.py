@@ -1,4 +1,4 @@
-"""Reports about policies: whether a revision is sound, and whom it would concern; permanent, named by their hash."""
+"""Reports about drafts: whether a policy is sound, and whom a draft would concern; permanent, named by their hash."""
 
 import uuid
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, insert, select
+from sqlalchemy import ColumnElement, Row, insert, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
@@ -36,6 +36,19 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """What would be different: the policy, by its SHA-256, and `members`, as `drafting` has them."""
+
+    policy: str | None = None
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As it is asked to be simulated."""
+        return ({"policy": self.policy} if self.policy else {}) | dict(self.members)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a report holds for: what was in force when it was made."""
 
@@ -54,14 +67,14 @@ class Report:
     needs: Needs = Needs()
 
 
-async def keep(change: Change, policy: str, report: Report, standing: Standing) -> dict[str, Any]:
-    identifier = f"rep_{uuid.uuid4().hex}"
-    said = {"policy": policy, "kind": report.kind, "figures": report.figures, "apart": report.apart}
-    digest = sha256(orjson.dumps(said | asdict(standing), option=orjson.OPT_SORT_KEYS)).hexdigest()
+async def keep(change: Change, draft: Draft, report: Report, standing: Standing) -> dict[str, Any]:
+    identifier, about = f"rep_{uuid.uuid4().hex}", {"policy": draft.policy, "kind": report.kind}
+    said = about | {"figures": report.figures, "apart": report.apart} | asdict(standing)
+    digest = sha256(orjson.dumps(said | {"draft": draft.members}, option=orjson.OPT_SORT_KEYS)).hexdigest()
     row = {
         "id": identifier,
-        "policy": policy,
-        "kind": report.kind,
+        **about,
+        "draft": dict(draft.members),
         **asdict(standing),
         "passed": report.passed,
         "needs": asdict(report.needs),
@@ -72,7 +85,9 @@ async def keep(change: Change, policy: str, report: Report, standing: Standing) 
     await change.connection.execute(insert(reports).values(row))
     if report.apart:
         await change.connection.execute(insert(contents).values(report_id=identifier, members=dict(report.apart)))
-    change.details |= {"report": identifier, "policy": policy, "kind": report.kind, "report_sha256": digest}
+    change.details |= {**about, "report": identifier, "report_sha256": digest}
+    if draft.members:
+        change.details |= {"draft": sorted(draft.members)}
     return await read(change.connection, identifier)
 
 
@@ -92,24 +107,42 @@ async def apart(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
 
 
 async def about(connection: AsyncConnection, policy: str) -> list[dict[str, Any]]:
-    """The newest first."""
-    query = select(reports).where(reports.c.policy == policy).order_by(reports.c.created_at.desc(), reports.c.id)
+    """Of a policy, the newest first."""
+    return await _newest(connection, reports.c.policy == policy)
+
+
+async def simulations(connection: AsyncConnection, after: datetime | None, limit: int) -> list[dict[str, Any]]:
+    """Of any draft, the newest first, made before the given one."""
+    these = (reports.c.kind == ReportKind.IMPACT, true() if after is None else reports.c.created_at < after)
+    return await _newest(connection, *these, limit=limit)
+
+
+async def _newest(
+    connection: AsyncConnection, *these: ColumnElement[bool], limit: int | None = None
+) -> list[dict[str, Any]]:
+    query = select(reports).where(*these).order_by(reports.c.created_at.desc(), reports.c.id).limit(limit)
     return [_shown(row) for row in await connection.execute(query)]
 
 
-async def fresh(connection: AsyncConnection, policy: str, standing: Standing, now: datetime) -> Row[Any]:
-    """The newest report of its impact on those who are on record, if it still holds. `NotPermitted`."""
-    found = None
-    for kind, what in ((ReportKind.CHECKS, "checked"), (ReportKind.IMPACT, "simulated")):
-        these = (reports.c.policy == policy, reports.c.kind == kind)
-        query = select(reports).where(*these).order_by(reports.c.created_at.desc()).limit(1)
-        found = (await connection.execute(query)).one_or_none()
-        if found is None:
-            raise NotPermitted(f"this revision has not been {what}", code=NOT_SIMULATED)
-        if not found.passed:
-            raise NotPermitted(f"this revision was {what}, and must not be put in force", code=NOT_SIMULATED)
-    assert found is not None
+async def fresh(connection: AsyncConnection, draft: Draft, standing: Standing, now: datetime) -> Row[Any]:
+    """The newest simulation of exactly this draft, if it still holds; a policy was checked too. `NotPermitted`."""
+    if draft.policy is not None:
+        await _latest(connection, draft, ReportKind.CHECKS, "checked")
+    found = await _latest(connection, draft, ReportKind.IMPACT, "simulated")
     _require_fresh(found, standing, now)
+    return found
+
+
+async def _latest(connection: AsyncConnection, draft: Draft, kind: ReportKind, done: str) -> Row[Any]:
+    """The newest of a kind, which passed. `NotPermitted`."""
+    these = (reports.c.policy.is_not_distinct_from(draft.policy), reports.c.draft == dict(draft.members))
+    query = select(reports).where(*these, reports.c.kind == kind).order_by(reports.c.created_at.desc()).limit(1)
+    found = (await connection.execute(query)).one_or_none()
+    if found is None:
+        ask = "" if kind == ReportKind.CHECKS else f": POST /v1/simulations {orjson.dumps(draft.told).decode()}"
+        raise NotPermitted(f"this change has not been {done}{ask}", code=NOT_SIMULATED)
+    if not found.passed:
+        raise NotPermitted(f"this change was {done}, and must not be put in force", code=NOT_SIMULATED)
     return found
 
 
@@ -121,9 +154,9 @@ async def require_fresh(connection: AsyncConnection, identifier: str, standing: 
 
 def _require_fresh(row: Row[Any], standing: Standing, now: datetime) -> None:
     if row.created_at < now - FRESH:
-        raise NotPermitted("this revision was simulated more than 24 hours ago: do it again", code=NOT_SIMULATED)
+        raise NotPermitted("this change was simulated more than 24 hours ago: do it again", code=NOT_SIMULATED)
     if Standing(row.base, row.data_set) != standing:
-        what = "another policy or data set was in force when this revision was simulated: do it again"
+        what = "another policy or data set was in force when this change was simulated: do it again"
         raise NotPermitted(what, code=NOT_SIMULATED)
 
 

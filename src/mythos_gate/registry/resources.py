@@ -121,6 +121,7 @@ RESOURCES = (
     _staff(ENDPOINTS, "endpoint"),
     Resource(SWITCHES, "switch", may_write=PROGRAMME, may_create=PROGRAMME, widens=True),
 )
+BY_NAME = {resource.name: resource for resource in RESOURCES}
 FILTERS = ("organization", "authority", "model", "sponsor", "status")
 
 # --- reading --------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import (
     assessments,
     callers,
+    drafting,
     erasure,
     files,
     holds,
@@ -19,6 +20,7 @@ from mythos_gate.registry import (
     organizations,
     ownership,
     policies,
+    policy_reports,
     pruning,
     resources,
     screenings,
@@ -27,11 +29,10 @@ from mythos_gate.registry import (
 )
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
-from mythos_gate.registry.policy_reports import Needs
+from mythos_gate.registry.policy_reports import Draft, Needs
+from mythos_gate.registry.resources import BY_NAME, PREPARED
 from mythos_gate.tables import authorities
 from mythos_gate.terms import Permission, RequestedAction
-
-BY_NAME = {resource.name: resource for resource in resources.RESOURCES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ SUBJECTS = {
     "legal_holds": Subject("legal_hold", Permission.RUN_PROGRAMME),
     "log_entries": Subject("log", Permission.RUN_PROGRAMME),
     "ownerships": Subject("ownership"),
-    "data_sets": Subject("data_set", Permission.RUN_PROGRAMME),
+    "data_sets": Subject("data_set", Permission.RUN_PROGRAMME, decided_by=Permission.APPROVE_POLICY),
     "assessments": Subject("assessment", Permission.ASSESS, is_private=True),
     "screenings": Subject("screening", Permission.SCREEN),
     "keys": Subject("key", Permission.RUN_PROGRAMME),
@@ -80,7 +81,7 @@ DONE = {
 class Wanted:
     """What is to be done: `reference` names the record, `members` and `etag` are those of its creation or change.
 
-    `apart`: members that compliance alone may read, until it is decided.
+    `apart`: members that compliance alone may read, until it is decided. `simulation`: the report that it rests on.
     """
 
     action: RequestedAction
@@ -89,6 +90,7 @@ class Wanted:
     members: Mapping[str, Any] | None = None
     etag: str | None = None
     apart: Mapping[str, Any] | None = None
+    simulation: str | None = None
 
     @property
     def subject(self) -> Subject:
@@ -136,12 +138,13 @@ async def bound(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> 
         case "log_entries", _:
             return replace(wanted, members=await pruning.bound(connection, wanted.members or {}))
         case "data_sets", _:
+            await jurisdictions.require(connection, reference)
             base = await jurisdictions.in_force(connection)
             return replace(wanted, members={**(wanted.members or {}), "replaces": base})
         case "policies", _:
-            return replace(
-                wanted, members=await policies.bound(connection, reference, wanted.members or {}, writer.now)
-            )
+            await policies.number(connection, reference)
+            policies.require_ahead(wanted.members or {}, writer.now)
+            return wanted
         case _, RequestedAction.CHANGE | RequestedAction.ACTIVATE | RequestedAction.ERASE if wanted.resource in BY_NAME:
             found = await resources.read(connection, BY_NAME[wanted.resource], reference, caller)
         case _:
@@ -168,17 +171,6 @@ def may(writer: Writer, subject: Subject, *, deciding: bool = False) -> bool:
     return writer.may((subject.decided_by if deciding else None) or subject.by)
 
 
-async def needs(connection: AsyncConnection, wanted: Wanted) -> Needs:
-    """Who has to approve it: one other person, unless a policy would change much."""
-    return await policies.needs(connection, wanted.members or {}) if wanted.resource == "policies" else Needs()
-
-
-async def require_acknowledged(connection: AsyncConnection, wanted: Wanted, names: frozenset[str]) -> None:
-    """`NotPermitted` unless all whom a policy's approval has to name are named."""
-    if wanted.resource == "policies":
-        await policies.require_acknowledged(connection, wanted.members or {}, names)
-
-
 async def permit(connection: AsyncConnection, wanted: Wanted, writer: Writer, *, deciding: bool = False) -> str | None:
     """The authority concerned, if any. `NotPermitted` unless this writer may request it, or decide it."""
     if not may(writer, wanted.subject, deciding=deciding):
@@ -187,6 +179,8 @@ async def permit(connection: AsyncConnection, wanted: Wanted, writer: Writer, *,
         await organizations.permit(connection, wanted.reference or "", writer.caller)
     authority = await _authority(connection, wanted)
     own, reference = writer.caller.authority_id, {"reference": wanted.reference}
+    if deciding and (await needs(connection, wanted)).approvals > 1:
+        return authority  # of whom one is to be of another authority
     if own and (
         authority not in {None, own}
         or (wanted.resource == "stops" and (await connection.execute(text(EVERYTHING), reference)).scalar_one())
@@ -233,6 +227,90 @@ async def subjects(connection: AsyncConnection, wanted: Wanted, effect: Mapping[
         "person": (wanted.members or {}).get("person"),
     }
     return set((await connection.execute(text(SUBJECTS_OF[wanted.resource]), named)).scalars())
+
+
+# --- known before ---------------------------------------------------------------------------------------------
+
+EXCEEDED = "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED"
+
+
+async def draft(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Draft | None:
+    """What has to be simulated before: what may give access to many at once. `NotFound`.
+
+    The first policy and the first data set of an installation have nobody to change anything for.
+    """
+    reference, standing = wanted.reference or "", await policies.standing(connection)
+    match wanted.resource, wanted.action:
+        case "policies", RequestedAction.ACTIVATE if standing.base is not None:
+            return Draft(policy=reference)
+        case "data_sets", RequestedAction.ACTIVATE if standing.data_set not in {None, reference}:
+            return Draft(members={"data_set": reference})
+        case "grants" | "directives", RequestedAction.CHANGE if standing.base is not None:
+            return await _of_record(connection, wanted, writer)
+    return None
+
+
+async def _of_record(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Draft | None:
+    """Of terms of what is in force, or was; seats, names and dates of a grant open it to nobody else."""
+    resource = BY_NAME[wanted.resource]
+    terms = {name: value for name, value in (wanted.members or {}).items() if name in drafting.TERMS[resource.name]}
+    found = await resources.read(connection, resource, wanted.reference or "", writer.caller)
+    if not terms or found.members.get("status") in PREPARED:
+        return None
+    members = drafting.terms(resource.kind, terms, writer.now)
+    return Draft(members={"grants" if resource.name == "grants" else "amended": {found.id: members}})
+
+
+async def simulated(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Wanted:
+    """Tied to its newest simulation. `NotPermitted` where it needs one and none holds, or has to start with some."""
+    about = await draft(connection, wanted, writer)
+    if about is None:
+        return wanted
+    report = await policy_reports.fresh(connection, about, await policies.standing(connection), writer.now)
+    if Needs(**report.needs).is_staged and not (about.policy and policies.is_staged(wanted.members or {})):
+        what = "so many would gain access that this starts with some: "
+        how = "give organizations, or percent and halt_after" if about.policy else "change less, or by a policy's rows"
+        raise NotPermitted(what + how, code=EXCEEDED)
+    return replace(wanted, simulation=report.id)
+
+
+async def require_simulated(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> None:
+    """`NotPermitted` if it has to be simulated now and was not, or that holds no more."""
+    if await draft(connection, wanted, writer) is None:
+        return
+    if wanted.simulation is None:
+        raise NotPermitted(
+            "this was requested without a simulation: request it anew", code=policy_reports.NOT_SIMULATED
+        )
+    await policy_reports.require_fresh(connection, wanted.simulation, await policies.standing(connection), writer.now)
+
+
+def together(writer: Writer) -> Writer:
+    """The last of several who approve: what they do is no one authority's."""
+    return replace(writer, caller=replace(writer.caller, authority=None, authority_id=None))
+
+
+async def needs(connection: AsyncConnection, wanted: Wanted) -> Needs:
+    """Who has to approve it: one other person, unless its simulation says otherwise."""
+    if wanted.simulation is None:
+        return Needs()
+    return Needs(**(await policy_reports.read(connection, wanted.simulation))["needs"])
+
+
+async def require_acknowledged(
+    connection: AsyncConnection, wanted: Wanted, names: frozenset[str], writer: Writer
+) -> None:
+    """`NotPermitted` unless these are all the people whom an approval has to name, which compliance alone can tell."""
+    wanted_names = (await needs(connection, wanted)).acknowledge
+    if not wanted_names:
+        return
+    if not writer.may(Permission.RUN_PROGRAMME):
+        what = f"{wanted_names} newly allowed people have to be acknowledged by name: compliance approves it"
+        raise NotPermitted(what, code=EXCEEDED)
+    apart = await policy_reports.apart(connection, wanted.simulation or "")
+    if missing := set(apart["acknowledge"]) - names:
+        what = f"{len(missing)} newly allowed people of report {wanted.simulation} are not named: read it"
+        raise NotPermitted(f"acknowledged: {what}", code=EXCEEDED)
 
 
 # --- doing it -------------------------------------------------------------------------------------------------
