@@ -1,7 +1,8 @@
 """The June story against a running demo: `python examples/june.py URL KEY SECOND_KEY`. SECOND_KEY is another officer's.
 
 One evening a directive suspends the model for foreign persons and for anybody abroad. Two weeks later a letter exempts
-an organization, its employees from other countries included. Every step is in the log.
+an organization, its employees from other countries included. Each is simulated before it is signed, and every step is
+in the log.
 """
 
 import sys
@@ -49,16 +50,26 @@ class Story:
                 sys.exit(f"expected {reason}")
 
 
+def simulation(story: Story, **draft: Any) -> None:
+    """What a draft would change for everybody on record; nothing else is."""
+    told = story.officer.post("/v1/simulations", json=draft, timeout=60).raise_for_status().json()
+    changes, paths = told["figures"]["changes"]["people"], told["figures"]["paths"]
+    print(
+        f"    simulated: people newly allowed {changes['newly_allowed']}, newly denied {changes['newly_denied']};"
+        f" paths {paths['before']} before, {paths['after']} after"
+    )
+
+
 def directive(story: Story) -> str:
     """The officer of the authority enters it alone: it takes access away. Its id."""
     order = {
-        "authority": "export-office",
-        "reference": f"EO-{datetime.now(UTC):%Y%m%d-%H%M%S}",
         "model": "mythos-5",
         "versions": ["5.1"],
         "applies_to": "foreign_persons_or_abroad",
         "from": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
+    simulation(story, directives=[order])
+    order |= {"authority": "export-office", "reference": f"EO-{datetime.now(UTC):%Y%m%d-%H%M%S}"}
     made = story.officer.post("/v1/directives", json=order).raise_for_status()
     return str(made.json()["id"])
 
@@ -67,7 +78,9 @@ def exemption(story: Story, identifier: str) -> None:
     """The second letter widens access: a second officer approves it."""
     path = f"/v1/directives/{identifier}"
     tag = story.officer.get(path).raise_for_status().headers["etag"]
-    request = story.officer.patch(path, json={"exempt_organizations": ["northwind-grid"]}, headers={"If-Match": tag})
+    letter = {"exempt_organizations": ["northwind-grid"]}
+    simulation(story, amended={identifier: letter})
+    request = story.officer.patch(path, json=letter, headers={"If-Match": tag})
     print("    requested; until a second officer approves it nothing changes:")
     story.expect("MODEL_SUSPENDED_BY_DIRECTIVE", CANADIAN)
     approval = {"sha256": request.raise_for_status().json()["sha256"]}
@@ -103,7 +116,9 @@ def main(url: str, key: str, second: str) -> None:
     story.expect("MODEL_SUSPENDED_BY_DIRECTIVE", ELSEWHERE)
     print("In the log:")
     for entry in log(story)[since:]:
-        told = entry.get("reasons") or [entry[name] for name in ("directive", "change_request") if name in entry]
+        told = entry.get("reasons") or [
+            entry[name] for name in ("directive", "change_request", "report") if name in entry
+        ]
         print(f"    {entry['at']}  {entry['type']:18} {' '.join(told)}")
 
 

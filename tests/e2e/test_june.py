@@ -8,7 +8,7 @@ import sys
 from mythos_gate.settings import root
 from tests.e2e.test_demo import demo, state  # noqa: F401  a fixture
 
-STEPS = ["directive_created", "change_requested", "directive_changed"]
+STEPS = ["simulated", "directive_created", "simulated", "change_requested", "directive_changed"]
 
 
 def test_the_script_tells_the_story_and_the_log_holds_every_step(state):  # noqa: F811
@@ -24,6 +24,8 @@ def test_the_script_tells_the_story_and_the_log_holds_every_step(state):  # noqa
         # The same officer cannot play both parts.
         alone = subprocess.run([*script[:-1], key], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
-    assert [line.split()[1] for line in told.stdout.splitlines() if re.search(r"Z  (directive|change)", line)] == STEPS
+    assert [
+        line.split()[1] for line in told.stdout.splitlines() if re.search(r"Z  (directive|change|simulated)", line)
+    ] == STEPS
     assert len(re.findall(r"Z  decision ", told.stdout)) == 13
     assert alone.returncode != 0
