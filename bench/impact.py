@@ -74,11 +74,15 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return done, time.perf_counter() - begun
 
 
-def without(*rows: str) -> Policy:
-    """The baseline policy without some of its rows."""
+def lacking(*rows: str) -> dict[str, str]:
+    """The baseline policy's files without some of its rows."""
     files = read_files(root() / "policies")
     lines = files["access.csv"].splitlines(keepends=True)
-    return Policy(files | {"access.csv": "".join(each for each in lines if each.partition(",")[0] not in rows)})
+    return files | {"access.csv": "".join(each for each in lines if each.partition(",")[0] not in rows)}
+
+
+def without(*rows: str) -> Policy:
+    return Policy(lacking(*rows))
 
 
 # --- everybody ------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.settings import root
 from mythos_gate.terms import FACTS
 
-PORTS = {"gate": 18321, "large": 18322, "cerbos": 18323, "echo": 18324, "treeless": 18325}
+PORTS = {"gate": 18321, "large": 18322, "cerbos": 18323, "echo": 18324, "treeless": 18325, "watching": 18326}
 SINGLE, MANY = (16, 64), 4  # connections
 STOPS = 20
 

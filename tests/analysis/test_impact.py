@@ -21,7 +21,7 @@ from mythos_gate.decision.request import Location, Request
 from mythos_gate.registry import imports
 from mythos_gate.revision import Known
 from mythos_gate.settings import root
-from mythos_gate.terms import DirectiveClass, ForeignNationals, Mfa, Outcome, Treatment
+from mythos_gate.terms import DirectiveClass, ForeignNationals, GrantStatus, Mfa, Outcome, Treatment
 
 pytestmark = pytest.mark.anyio
 FILES = read_files(root() / "policies")
@@ -59,8 +59,6 @@ INSERT INTO stops (id, scope, person_id, incident)
   SELECT 'stp_' || id, 'person', id, 'I-1' FROM people WHERE hashtext(id) % 31 = 7;
 INSERT INTO stops (id, scope, endpoint_id, incident)
   SELECT 'stp_' || id, 'endpoint', id, 'I-2' FROM endpoints WHERE hashtext(id) % 4 = 1;
-INSERT INTO directives (id, authority_id, model_id, reference, versions, applies_to, starts_at)
-  SELECT 'dir_1', authority_id, id, 'EO-1', '{5.0}', 'all', '2020-01-01T00:00:00Z' FROM models ORDER BY id LIMIT 1;
 UPDATE grants SET seat_cap = (SELECT greatest(used, 1) FROM seat_counts WHERE grant_id = id)
   WHERE hashtext(id) % 3 = 0 AND EXISTS (SELECT FROM seat_counts WHERE grant_id = id AND used > 0);
 """
@@ -73,13 +71,16 @@ async def crowd(service, tmp_path):
     for kind, path in generate.kinds(tmp_path / "made", imports.KINDS):
         async with service.gate.registry.change("imported", "test") as change:
             await imports.load(change, kind, path.read_bytes(), now=service.now, relative=True)
-    async with service.gate.registry.change("imported", "test") as change:
-        for statement in DISORDER.split(";\n"):
-            if statement.strip():
-                await change.connection.execute(text(statement))
+    await write(service, *(each for each in DISORDER.split(";\n") if each.strip()))
     connection = await db.connect(service.database, DbRole.COMPLIANCE)
     yield connection
     await connection.close()
+
+
+async def write(service, *statements):
+    async with service.gate.registry.change("test", "test") as change:
+        for statement in statements:
+            await change.connection.execute(text(statement))
 
 
 def lacking(*rows):
@@ -100,7 +101,7 @@ SUBJECTS = """
 SELECT 'person' AS kind, p.id, p.organization_id, p.work_country FROM people p WHERE p.status <> 'erased'
 UNION ALL SELECT 'agent', a.id, a.organization_id, p.work_country FROM agents a JOIN people p ON p.id = a.sponsor_id
 """
-HELD = "SELECT g.id, g.organization_id, g.model_id FROM grants g WHERE g.status <> 'draft'"
+HELD = "SELECT g.id, g.organization_id, g.model_id FROM grants g"
 
 
 def requests(row, grant, model, endpoint):
@@ -219,7 +220,14 @@ async def jurisdictions_of(connection):
     return facts.Jurisdictions({**loaded, **moved})
 
 
-async def test_a_draft_changes_what_asking_each_one_would_have_shown(crowd):
+ORDER = """
+INSERT INTO directives (id, authority_id, model_id, reference, versions, applies_to, starts_at)
+  SELECT 'dir_1', authority_id, id, 'EO-1', '{5.0}', 'all', '2020-01-01T00:00:00Z' FROM models ORDER BY id LIMIT 1
+"""
+
+
+async def test_a_draft_changes_what_asking_each_one_would_have_shown(service, crowd):
+    await write(service, ORDER)
     tried = await drafts(crowd)
     everybody = await population.load(
         crowd, Library(), [each.policy for each in tried.values() if each.policy], lambda _: None
@@ -307,3 +315,17 @@ async def test_seats_that_there_are_not_are_counted(crowd):
     assert allowed > 1
     assert sum(found.figures["seats_over"].values()) > 0
     assert max(found.figures["seats_over"].values()) < allowed
+
+
+async def test_a_grant_on_paper_opens_what_it_opens_once_it_is_active(service, crowd):
+    """Also where it is all that the organization holds."""
+    await write(service, "UPDATE grants SET status = 'draft' WHERE hashtext(id) > 0 OR organization_id = (SELECT min(id) FROM organizations)")  # fmt: skip
+    papers = [row["id"] for row in await crowd.fetch("SELECT id FROM grants WHERE status = 'draft'")]
+    before = Simulation(await population.load(crowd, Library(), [], lambda _: None), lambda *_: None)
+    told = before.impact(Draft(grants={each: {"status": GrantStatus.ACTIVE} for each in papers}))
+    await write(service, "UPDATE grants SET status = 'active' WHERE status = 'draft'")
+    after = Simulation(await population.load(crowd, Library(), [], lambda _: None), lambda *_: None)
+    nothing = after.impact(Draft())
+    for name in ("standing", "paths"):
+        assert told.figures[name]["after"] == nothing.figures[name]["before"], name
+    assert told.figures["paths"]["gained"] > 0

@@ -7,16 +7,17 @@ class has in common all that `facts.derive` looks at, with every instant replace
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
 import asyncpg
+from pydantic import TypeAdapter
 
 from mythos_gate.decision import facts
-from mythos_gate.decision.fill import identity
+from mythos_gate.decision.fill import GRANT, identity
 from mythos_gate.decision.library import Library
 from mythos_gate.decision.policy import Policy
 from mythos_gate.decision.records import Loaded, Pip
@@ -36,6 +37,7 @@ from mythos_gate.terms import (
 )
 
 SOON = timedelta(days=30)  # what ends within it is about to
+ONE_GRANT = TypeAdapter(facts.Grant)
 APPROVALS = 5  # more of them make no difference (decision/thresholds.py)
 
 # One line a person: who, and all that decisions can tell of them at $1. Of dates of acquisition the order counts, and
@@ -90,11 +92,14 @@ GROUP BY 1, 2 ORDER BY 1, 2
 GRANTS = """
 SELECT DISTINCT o.id AS organization, o.slug, g.model_id AS model,
   (SELECT p.id FROM people p WHERE p.organization_id = o.id ORDER BY p.id LIMIT 1) AS person
-FROM organizations o JOIN grants g ON g.organization_id = o.id WHERE g.status <> 'draft' ORDER BY 1, 3
+FROM organizations o JOIN grants g ON g.organization_id = o.id ORDER BY 1, 3
 """
-HELD = """
-SELECT g.id, a.slug AS authority FROM grants g JOIN authorities a ON a.id = g.authority_id WHERE g.status <> 'draft'
-"""
+HELD = "SELECT g.id, a.slug AS authority FROM grants g JOIN authorities a ON a.id = g.authority_id"
+# Decisions never read these; a draft can be that one of them is in force.
+ON_PAPER = f"""
+SELECT g.organization_id AS organization, g.model_id AS model, {GRANT} AS grant
+FROM grants g JOIN authorities a ON a.id = g.authority_id WHERE g.status = 'draft'
+"""  # noqa: S608  no more than a statement of ours
 
 
 @dataclass(slots=True)
@@ -156,7 +161,7 @@ async def load(
             policy_sha256=policy.sha256,
             data_set=loaded[0].data_set or None,
             classes=[],
-            holdings=_holdings(held, loaded),
+            holdings=_holdings(held, loaded, await connection.fetch(ON_PAPER)),
             endpoints=await _endpoints(connection),
             slugs={row["id"]: row["slug"] for row in await connection.fetch("SELECT id, slug FROM organizations")},
             authorities={row["id"]: row["authority"] for row in await connection.fetch(HELD)},
@@ -174,13 +179,21 @@ def _probe(person: str, model: str) -> Request:
     return Request("person", person, "invoke", None, None, "model", model, None)
 
 
-def _holdings(held: Sequence[asyncpg.Record], loaded: Sequence[Loaded]) -> dict[str, list[Holding]]:
+def _holdings(
+    held: Sequence[asyncpg.Record], loaded: Sequence[Loaded], on_paper: Sequence[asyncpg.Record]
+) -> dict[str, list[Holding]]:
     found: dict[str, list[Holding]] = {}
     for row, each in zip(held, loaded, strict=False):
         if row["person"] is not None:
             if each.records.organization is None:
                 raise NotDecided("an organization cannot be read")
-            found.setdefault(row["organization"], []).append(Holding(row["model"], each.records))
+            drafts = [
+                ONE_GRANT.validate_json(other["grant"])
+                for other in on_paper
+                if (other["organization"], other["model"]) == (row["organization"], row["model"])
+            ]
+            records = replace(each.records, grants=(*each.records.grants, *drafts))
+            found.setdefault(row["organization"], []).append(Holding(row["model"], records))
     return found
 
 

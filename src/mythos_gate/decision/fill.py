@@ -23,6 +23,14 @@ def identity(text: str) -> str:
       WHERE home.slug = split_part({text}, '/', 1)), {text}) ELSE {text} END"""  # noqa: S608  names of the schema
 
 
+# Of a grant g of authority a, what decisions look at.
+GRANT = """jsonb_build_object('id', g.id, 'reference', g.reference, 'authority', a.kind, 'status', g.status,
+        'not_before', g.not_before, 'not_after', g.not_after, 'versions', g.versions,
+        'capabilities', g.capabilities, 'purposes', g.purposes, 'foreign_nationals', g.foreign_nationals,
+        'excluded_groups', g.excluded_groups, 'nationality_basis', g.nationality_basis,
+        'allowed_countries', g.allowed_countries, 'contractors', g.contractors, 'agents', g.agents,
+        'seat_cap', g.seat_cap,
+        'seats_used', coalesce((SELECT c.used FROM seat_counts c WHERE c.grant_id = g.id), 0))"""
 # One row for each record that was found, under its key; the guard's columns in each, and alone if none was.
 READ = f"""
 WITH {revision.GUARD},
@@ -88,13 +96,7 @@ found AS (
                     FROM organization_screenings s WHERE s.organization_id = o.id),
       'incident', EXISTS (SELECT FROM stops s WHERE s.lifted_at IS NULL AND s.organization_id = o.id)),
     'grants', (SELECT coalesce(jsonb_agg(jsonb_build_object('model', g.model_id, 'authority', g.authority_id,
-      'grant', jsonb_build_object('id', g.id, 'reference', g.reference, 'authority', a.kind, 'status', g.status,
-        'not_before', g.not_before, 'not_after', g.not_after, 'versions', g.versions,
-        'capabilities', g.capabilities, 'purposes', g.purposes, 'foreign_nationals', g.foreign_nationals,
-        'excluded_groups', g.excluded_groups, 'nationality_basis', g.nationality_basis,
-        'allowed_countries', g.allowed_countries, 'contractors', g.contractors, 'agents', g.agents,
-        'seat_cap', g.seat_cap,
-        'seats_used', coalesce((SELECT c.used FROM seat_counts c WHERE c.grant_id = g.id), 0)))), '[]')
+      'grant', {GRANT})), '[]')
       FROM grants g JOIN authorities a ON a.id = g.authority_id
       WHERE g.organization_id = o.id AND g.status <> 'draft'),
     'break_glasses', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', b.id, 'name', o.slug || '/' || b.incident,
