@@ -44,7 +44,7 @@ bench: env .bench/.ready
 	@PYTHONPATH=.bench/site .venv/bin/python -m bench $(SIZE) $(ARGS)
 
 .bench/.ready: bench/requirements.txt bench/install.py .venv/.ready
-	@command -v wrk >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -q wrk; } || { echo "make: wrk is needed for the load: e.g. apt install wrk" >&2; exit 1; }
+	@command -v wrk >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get -o DPkg::Lock::Timeout=300 install -y -q wrk; } || { echo "make: wrk is needed for the load: e.g. apt install wrk" >&2; exit 1; }
 	rm -rf .bench/site
 	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --target .bench/site -r bench/requirements.txt
 	.venv/bin/python bench/install.py .bench/cerbos

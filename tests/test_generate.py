@@ -148,10 +148,11 @@ async def test_a_small_one_is_imported_and_anybody_can_ask(database, tmp_path: P
 
 @pytest.mark.anyio
 @pytest.mark.integration
-async def test_one_of_real_size_is_imported_and_anybody_can_ask(database, programme: Path, tmp_path: Path):
+async def test_one_of_real_size_is_imported_and_anybody_can_ask(database, tmp_path: Path):
+    generate.write(tmp_path / "generated", 60, 6_000, 1)
     async with Service.running(database, tmp_path) as service:
         await service.prepare()
-        told = await _answers(service, programme, 50)
+        told = await _answers(service, tmp_path / "generated", 10)
     assert told["ALLOW"] > 200
     assert len(told) >= 15
     assert "SUBJECT_UNKNOWN" not in told

@@ -46,7 +46,7 @@ def _python() -> str:
         for version in ("3.12", "3.13", "3.14"):
             packages = [f"python{version}", f"python{version}-venv"]
             for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", *packages]):
-                subprocess.run(["apt-get", *command], capture_output=True, check=False)
+                subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *command], capture_output=True, check=False)
             if _works(installed := shutil.which(f"python{version}")):
                 return str(installed)
     pytest.skip("aics-witness needs Python 3.12 or later, and there is none here, of pyenv or in the system's packages")

@@ -32,8 +32,8 @@ def nginx() -> str:
     """The path of Debian's nginx, installed if it is missing."""
     if shutil.which("nginx") is None:
         for command in (
-            ["apt-get", "update", "-q"],
-            ["apt-get", "install", "-qy", "--no-install-recommends", "nginx-light"],
+            ["apt-get", "-o", "DPkg::Lock::Timeout=300", "update", "-q"],
+            ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-qy", "--no-install-recommends", "nginx-light"],
         ):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     found = shutil.which("nginx")
