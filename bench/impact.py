@@ -20,7 +20,7 @@ from bench.programme import Size
 from bench.run import Say
 from mythos_gate import db
 from mythos_gate.analysis import impact, traffic
-from mythos_gate.analysis.impact import Draft, Simulation, World
+from mythos_gate.analysis.impact import Draft, Regime, Simulation
 from mythos_gate.analysis.population import Class, Population
 from mythos_gate.db import DbRole
 from mythos_gate.decision.policy import Policy, read_files
@@ -159,17 +159,17 @@ def _write(database: str, common: dict[str, Any], first: int) -> int:
 
 def _subjects(connection: psycopg.Connection[Any], population: Population) -> int:
     """Whoever asks, each always the first of the standing requests; how many they are."""
-    world, vectors, place = World(population), set[int](), 0
+    regime, vectors, place = Regime(population), set[int](), 0
     with connection.cursor().copy("COPY bench_subjects FROM STDIN") as copy:
         for who in _asking(population):
-            vector = world.answers(who)[0]  # with an endpoint and a grant there is one
+            vector = regime.answers(who)[0]  # with an endpoint and a grant there is one
             vectors.add(vector)
             for identifier in who.ids:
                 copy.write_row((place, vector, *_whose(who, identifier)))
                 place += 1
     with connection.cursor().copy("COPY bench_vectors FROM STDIN") as copy:
         for vector in vectors:
-            copy.write_row((vector, *_pieces(population.policy, world.vector(vector))))
+            copy.write_row((vector, *_pieces(population.policy, regime.vectors.values(vector))))
     return place
 
 

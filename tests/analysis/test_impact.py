@@ -59,6 +59,10 @@ INSERT INTO stops (id, scope, person_id, incident)
   SELECT 'stp_' || id, 'person', id, 'I-1' FROM people WHERE hashtext(id) % 31 = 7;
 INSERT INTO stops (id, scope, endpoint_id, incident)
   SELECT 'stp_' || id, 'endpoint', id, 'I-2' FROM endpoints WHERE hashtext(id) % 4 = 1;
+UPDATE organizations SET parent_country = 'UY' WHERE hashtext(id) % 3 = 0;
+UPDATE agents SET runtime_country = 'PY' WHERE hashtext(id) % 3 = 0;
+UPDATE people SET work_country = 'BO' WHERE hashtext(id) % 5 = 0;
+UPDATE grants SET allowed_countries = '{*}' WHERE hashtext(id) % 4 <> 0;
 UPDATE grants SET seat_cap = (SELECT greatest(used, 1) FROM seat_counts WHERE grant_id = id)
   WHERE hashtext(id) % 3 = 0 AND EXISTS (SELECT FROM seat_counts WHERE grant_id = id AND used > 0);
 """
@@ -193,11 +197,19 @@ async def drafts(connection):
             }
         ),
         "a version less": Draft(grants={each["id"]: {"versions": frozenset(each["versions"][:-1])} for each in rows}),
-        "a country moved": Draft(jurisdictions=jurisdictions),
+        "countries moved": Draft(jurisdictions=jurisdictions),
+        "the United States moved": Draft(jurisdictions=await embargoing(connection, "US")),
+        "a place of work moved": Draft(jurisdictions=await embargoing(connection, WORK)),
+        "a parent's country moved": Draft(jurisdictions=await embargoing(connection, PARENT)),
+        "an agent's place moved": Draft(jurisdictions=await embargoing(connection, RUNTIME)),
         "a directive": Draft(directives=[Amended(model, None, (order, frozenset()))]),
         "a directive with an exemption": Draft(directives=[Amended(model, None, (order, exempt))]),
         "an exemption": Draft(directives=[Amended(model, (old, frozenset()), (old, exempt))]),
         "a directive ends": Draft(directives=[Amended(model, (old, frozenset()), None)]),
+        "a directive, and countries moved": Draft(None, jurisdictions, [Amended(model, None, (order, exempt))]),
+        "a directive, and a grant": Draft(
+            None, None, [Amended(model, (old, frozenset()), None)], {rows[0]["id"]: {"versions": frozenset({"5.1"})}}
+        ),
         "a bundle": Draft(without("endpoint-unattested"), jurisdictions, grants={rows[0]["id"]: {"seat_cap": 0}}),
     }
 
@@ -220,6 +232,14 @@ async def jurisdictions_of(connection):
     return facts.Jurisdictions({**loaded, **moved})
 
 
+async def embargoing(connection, code):
+    """Of one code alone it says something else."""
+    loaded = await Library().jurisdictions(connection, await connection.fetchval("SELECT data_set_id FROM programme"))
+    return facts.Jurisdictions({**loaded, code: facts.Jurisdiction(Treatment.LISTED, frozenset({"E:1", "D:5"}))})
+
+
+# Codes that are nothing else to anybody.
+PARENT, RUNTIME, WORK = "UY", "PY", "BO"
 ORDER = """
 INSERT INTO directives (id, authority_id, model_id, reference, versions, applies_to, starts_at)
   SELECT 'dir_1', authority_id, id, 'EO-1', '{5.0}', 'all', '2020-01-01T00:00:00Z' FROM models ORDER BY id LIMIT 1

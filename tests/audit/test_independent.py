@@ -41,7 +41,9 @@ def x_mod(tmp_path_factory) -> Judge:
     missing += [] if shutil.which("go") else ["golang-go"]
     if missing:
         for command in (["update", "-q"], ["install", "-qy", "--no-install-recommends", *missing]):
-            subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *command], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["apt-get", "-o", "DPkg::Lock::Timeout=300", *command], check=True, stdout=subprocess.DEVNULL
+            )
     folder = tmp_path_factory.mktemp("x_mod")
     environment = {"GO111MODULE": "off", "GOPATH": str(GOCODE), "GOCACHE": str(folder / "cache"), "CGO_ENABLED": "0"}
     program = folder / "judge"

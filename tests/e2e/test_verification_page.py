@@ -57,7 +57,9 @@ def prepare(folder):
     if not (GOCODE / "src" / "golang.org" / "x" / "mod" / "sumdb").is_dir() or not shutil.which("go"):
         install = ["install", "-qy", "--no-install-recommends", "golang-golang-x-mod-dev", "golang-go"]
         for arguments in (["update", "-q"], install):
-            subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments], check=True, stdout=subprocess.DEVNULL
+            )
     venv.create(folder / "independent", with_pip=True)
     options = [
         "-q",

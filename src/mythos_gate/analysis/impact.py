@@ -83,6 +83,9 @@ class Path:
         return self.grant, self.version, self.incident
 
 
+Key = tuple[str, bool, tuple[int, ...]]  # an organization, whether by an agent, and the numbers of the answers
+
+
 @dataclass(slots=True)
 class Plan:
     """An organization's standing requests, each once, and its paths."""
@@ -104,28 +107,55 @@ class Stand:
         return _counted(self.open)
 
 
-class World:
-    """The population under a policy, a data set, directives and grants."""
+class Vectors:
+    """Each vector once, by its number."""
 
-    def __init__(self, population: Population, draft: Draft = Draft()) -> None:
-        self.policy = draft.policy or population.policy
-        self._plans = {
-            (organization, by_agent): _plan(
-                [_changed(each, draft, self.policy) for each in holdings], population, organization, by_agent=by_agent
-            )
-            for organization, holdings in population.holdings.items()
-            for by_agent in (False, True)
-        }
-        self._now = population.now
+    def __init__(self) -> None:
         self._numbers: dict[tuple[str, ...], int] = {}
-        self._vectors: list[tuple[str, ...]] = []
+        self._values: list[tuple[str, ...]] = []
+
+    def number(self, values: tuple[str, ...]) -> int:
+        if (number := self._numbers.get(values)) is None:
+            number = self._numbers[values] = len(self._values)
+            self._values.append(values)
+        return number
+
+    def values(self, number: int) -> tuple[str, ...]:
+        return self._values[number]
+
+    def facts(self, number: int) -> dict[str, str]:
+        return dict(zip(FACTS, self._values[number], strict=True))
+
+
+class Regime:
+    """The population under a policy, a data set, directives and grants.
+
+    With `base`, the one that it is compared with, only those are asked again whom the difference can concern.
+    """
+
+    def __init__(self, population: Population, draft: Draft = Draft(), base: "Regime | None" = None) -> None:
+        self.policy = draft.policy or population.policy
+        self.vectors: Vectors = Vectors() if base is None else base.vectors
+        self._concern = None if base is None else Concern(population, draft, base.policy)
+        self._moment = facts.Moment(population.now)
         self._requests: dict[tuple[Ask, str | None, bool], Request] = {}
-        self._stands: dict[tuple[str, bool, tuple[int, ...]], Stand] = {}
+        self._ordered: dict[tuple[str, bool, int, int], int] = {}
+        self._stands: dict[Key, Stand] = {}
         self._decisions: dict[int, Decision] = {}
+        self.plans: dict[tuple[str, bool], Plan] = {} if base is None else dict(base.plans)
+        for organization, holdings in population.holdings.items():
+            if self._concern is None or self._concern.touches(organization):
+                changed = [_changed(each, draft, self.policy) for each in holdings]
+                for by_agent in (False, True):
+                    self.plans[organization, by_agent] = _plan(changed, population, organization, by_agent=by_agent)
+
+    def concerns(self, who: Class) -> bool:
+        """Whether the difference is such that the class has to be asked again."""
+        return self._concern is None or self._concern.concerns(who)
 
     def answers(self, who: Class) -> tuple[int, ...]:
         """The number of the vector of each of the class's standing requests."""
-        plan = self._plans.get((who.organization, who.agent is not None))
+        plan = self.plans.get((who.organization, who.agent is not None))
         if plan is None:
             return ()
         numbers, rest = [], None
@@ -135,23 +165,29 @@ class World:
             key = (ask, who.country, who.agent is None)
             if (request := self._requests.get(key)) is None:
                 request = self._requests[key] = ask.request(who)
-            numbers.append(self.number(VALUES(facts.derive(records, request, self._now).vector)))
+            numbers.append(self.vectors.number(VALUES(facts.derive(records, request, self._moment.now).vector)))
         return tuple(numbers)
 
-    def vector(self, number: int) -> tuple[str, ...]:
-        return self._vectors[number]
+    def ordered(self, key: "Key") -> tuple[int, ...]:
+        """The answers of those whom the difference concerns by directives alone, from theirs in the base."""
+        organization, by_agent, answers = key
+        if self._concern is None or organization not in self._concern.ordered:
+            return answers
+        return tuple([self._order(organization, by_agent, at, number) for at, number in enumerate(answers)])
 
-    def number(self, values: tuple[str, ...]) -> int:
-        """Each vector's own."""
-        if (number := self._numbers.get(values)) is None:
-            number = self._numbers[values] = len(self._vectors)
-            self._vectors.append(values)
-        return number
+    def _order(self, organization: str, by_agent: bool, at: int, number: int) -> int:  # noqa: FBT001  a key of plans
+        key = (organization, by_agent, at, number)
+        if (found := self._ordered.get(key)) is None:
+            holding, ask = self.plans[organization, by_agent].asks[at]
+            values = self.vectors.facts(number)
+            programme = holding.records.programme
+            values["directive"] = facts.directive(programme, ask.version, values["presence"], self._moment)
+            found = self._ordered[key] = self.vectors.number(VALUES(values))
+        return found
 
-    def stand(self, who: Class, answers: tuple[int, ...]) -> Stand:
-        key = (who.organization, who.agent is not None, answers)
+    def stand(self, key: "Key") -> Stand:
         if (found := self._stands.get(key)) is None:
-            found = self._stands[key] = self._stood(self._plans.get(key[:2], Plan()), answers)
+            found = self._stands[key] = self._stood(self.plans.get(key[:2], Plan()), key[2])
         return found
 
     def _stood(self, plan: Plan, answers: tuple[int, ...]) -> Stand:
@@ -164,17 +200,54 @@ class World:
 
     def _decision(self, number: int) -> Decision:
         if (found := self._decisions.get(number)) is None:
-            facts = dict(zip(FACTS, self._vectors[number], strict=True))
-            found = self._decisions[number] = self.policy.by_table(facts)
+            found = self._decisions[number] = self.policy.by_table(self.vectors.facts(number))
         return found
 
-    def under(self, policy: Policy) -> "World":
-        """The same but for the table: vectors do not depend on it while the thresholds are the same."""
-        other = object.__new__(World)
-        other.policy, other._plans, other._now = policy, self._plans, self._now
-        other._numbers, other._vectors, other._requests = self._numbers, self._vectors, self._requests
-        other._stands, other._decisions = {}, {}
-        return other
+
+class Concern:
+    """Whom a draft can concern otherwise than by its rows. `ordered`: organizations that its directives concern."""
+
+    def __init__(self, population: Population, draft: Draft, policy: Policy) -> None:
+        models = {each.model for each in draft.directives}
+        self._is_whole = draft.policy is not None and draft.policy.thresholds != policy.thresholds
+        self._moved = _moved(population, draft.jurisdictions)
+        self.ordered = {name for name, each in population.holdings.items() if models & {other.model for other in each}}
+        self._granted = {name for name, each in population.holdings.items() if self._is_granted(each, draft)}
+
+    def _is_granted(self, holdings: Sequence[Holding], draft: Draft) -> bool:
+        """Whether its grants are others, or it and they are read otherwise."""
+        grants = [grant for holding in holdings for grant in holding.records.grants]
+        organization = holdings[0].records.organization
+        codes = {
+            organization and organization.parent_country,
+            *(each for one in grants for each in one.allowed_countries),
+        }
+        return any(grant.id in draft.grants for grant in grants) or not self._moved.isdisjoint(codes)
+
+    def touches(self, organization: str) -> bool:
+        """Whether anything of its requests can be otherwise."""
+        return bool(self._is_whole or self._moved or organization in self.ordered or organization in self._granted)
+
+    def concerns(self, who: Class) -> bool:
+        if self._is_whole or who.organization in self._granted:
+            return True
+        return bool(self._moved) and not self._moved.isdisjoint(_codes(who))
+
+
+def _moved(population: Population, after: facts.Jurisdictions | None) -> frozenset[str | None]:
+    """The codes of which another data set says something else, by their own row or by the one that it inherits."""
+    if after is None:
+        return frozenset()
+    before = next((each[0].records.jurisdictions for each in population.holdings.values()), after)
+    codes = before.keys() | after.keys()
+    return frozenset(
+        each for each in codes if (before.get(each), before.place(each)) != (after.get(each), after.place(each))
+    )
+
+
+def _codes(who: Class) -> set[str | None]:
+    runtime = who.agent.runtime_country if who.agent else None
+    return {who.country, runtime, *(each.country for each in who.person.nationalities)}
 
 
 def _changed(holding: Holding, draft: Draft, policy: Policy) -> Holding:
@@ -392,19 +465,18 @@ class Simulation:
     def __init__(self, population: Population, progress: Callable[[int, int], None]) -> None:
         self.population = population
         self._progress = progress
-        self._base = World(population)
-        self._before = self._each(self._base)
+        self._base = Regime(population)
+        self._alike = _alike(population.classes, self._each(self._base, population.classes))
 
-    def _each(self, world: World) -> list[tuple[int, ...]]:
+    def _each(self, regime: Regime, classes: Sequence[Class]) -> list[tuple[int, ...]]:
         """The answers of each class."""
-        classes = self.population.classes
         if len(classes) < PIECE * 4:
-            return [world.answers(who) for who in classes]
-        _shared[:] = [world, classes]
+            return [regime.answers(who) for who in classes]
+        _shared[:] = [regime, classes]
         found: list[tuple[int, ...]] = []
         with ProcessPoolExecutor(mp_context=multiprocessing.get_context("fork")) as pool:
             for vectors, answers in pool.map(_piece, range(0, len(classes), PIECE)):
-                numbers = [world.number(values) for values in vectors]
+                numbers = [regime.vectors.number(values) for values in vectors]
                 found += [tuple([numbers[each] for each in answer]) for answer in answers]
                 self._progress(len(found), len(classes))
         _shared.clear()
@@ -412,17 +484,29 @@ class Simulation:
 
     def impact(self, draft: Draft) -> Impact:
         """Exact: as if each standing request of each person and agent had been put before and after."""
-        tally = _Tally(self.population)
-        policy = draft.policy or self.population.policy
-        is_table = draft == Draft(draft.policy) and policy.thresholds == self.population.policy.thresholds
-        after = self._base.under(policy) if is_table else World(self.population, draft)
-        answers = self._before if is_table else self._each(after)
-        alike: dict[Any, list[Class]] = {}
-        for who, old, new in zip(self.population.classes, self._before, answers, strict=True):
-            alike.setdefault((who.organization, who.agent is None, old, new), []).append(who)
-        for (_, _, old, new), classes in alike.items():
-            tally.add(classes, self._base.stand(classes[0], old), after.stand(classes[0], new))
+        tally, base = _Tally(self.population), self._base
+        after = Regime(self.population, draft, base)
+        again: list[tuple[Key, Class]] = []
+        for key, classes in self._alike.items():
+            rest = [who for who in classes if not after.concerns(who)]
+            again += [(key, who) for who in classes if len(rest) < len(classes) and after.concerns(who)]
+            if rest:
+                tally.add(rest, base.stand(key), after.stand((*key[:2], after.ordered(key))))
+        answers = self._each(after, [who for _, who in again])
+        moves: dict[tuple[Key, tuple[int, ...]], list[Class]] = {}
+        for (key, who), new in zip(again, answers, strict=True):
+            moves.setdefault((key, new), []).append(who)
+        for (key, new), classes in moves.items():
+            tally.add(classes, base.stand(key), after.stand((*key[:2], new)))
         return _report(tally)
+
+
+def _alike(classes: Sequence[Class], answers: Sequence[tuple[int, ...]]) -> dict[Key, list[Class]]:
+    """Those who stand alike, with their answers."""
+    alike: dict[Key, list[Class]] = {}
+    for who, each in zip(classes, answers, strict=True):
+        alike.setdefault((who.organization, who.agent is not None, each), []).append(who)
+    return alike
 
 
 PIECE = 2_000  # classes that a process judges at a time
@@ -431,13 +515,13 @@ _shared: list[Any] = []  # what forked processes have of this one
 
 def _piece(start: int) -> tuple[list[tuple[str, ...]], list[tuple[int, ...]]]:
     """The vectors of some classes, each once, and the answers of each class by their places."""
-    world, classes = _shared
+    regime, classes = _shared
     places: dict[int, int] = {}
     answers = [
-        tuple([places.setdefault(number, len(places)) for number in world.answers(who)])
+        tuple([places.setdefault(number, len(places)) for number in regime.answers(who)])
         for who in classes[start : start + PIECE]
     ]
-    return [world.vector(number) for number in places], answers
+    return [regime.vectors.values(number) for number in places], answers
 
 
 def _report(tally: _Tally) -> Impact:

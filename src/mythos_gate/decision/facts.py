@@ -343,7 +343,7 @@ def derive(records: Records, request: Request, now: datetime) -> Derived:
         _of_subject(asked, vector, best)
     else:
         vector |= UNKNOWN_SUBJECT
-    vector["directive"] = _directive(records.programme, asked.version, vector["presence"], moment)
+    vector["directive"] = directive(records.programme, asked.version, vector["presence"], moment)
     return Derived(vector, moment.until, best)
 
 
@@ -413,19 +413,20 @@ def _stop(records: Records) -> str:
     return "none"
 
 
-def _directive(programme: Programme, version: str | None, presence: str, moment: Moment) -> str:
+def directive(programme: Programme, version: str | None, presence: str, moment: Moment) -> str:
+    """The fact of this name. Of the subject it follows from the presence alone."""
     if not programme.directives:
         return "none"
     counting = [
-        directive
-        for directive in programme.directives
-        if moment.within(directive.window.start, directive.window.end)
-        and version in directive.versions
-        and (directive.applies_to == DirectiveClass.ALL or presence != "us_domestic")
+        each
+        for each in programme.directives
+        if moment.within(each.window.start, each.window.end)
+        and version in each.versions
+        and (each.applies_to == DirectiveClass.ALL or presence != "us_domestic")
     ]
     if not counting:
         return "none"
-    return "exempt" if all(directive.exempt for directive in counting) else "applies"
+    return "exempt" if all(each.exempt for each in counting) else "applies"
 
 
 def major_minor(version: str | None) -> str | None:
