@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from mythos_gate.registry.policy_reports import Draft
 from mythos_gate.settings import root
-from mythos_gate.terms import Role
+from mythos_gate.terms import ReportKind, Role
 from tests.api.test_resources import Rest
 from tests.service import question
 
@@ -47,6 +48,7 @@ async def test_a_version_is_imported_compared_and_put_in_force_by_two(service, o
     assert (told["version"], told["in_force"], told["people_concerned"]) == ("2026-12", False, 1)
     assert [(each["code"], each["what"], each["groups"]) for each in told["changes"]] == [("CA", "changed", ["E:1"])]
     assert await primary(service) == "ALLOW"
+    await service.simulated(Draft(members={"data_set": told["id"]}), kinds=[ReportKind.IMPACT])
     reviewed = {"reviewed_at": service.now.isoformat()}
     proposal = await one("POST", f"data-sets/{told['id']}/activate", reviewed)
     assert proposal.status_code == 202, proposal.text
@@ -58,7 +60,7 @@ async def test_a_version_is_imported_compared_and_put_in_force_by_two(service, o
     listed = (await one("GET", "data-sets")).json()["items"]
     assert sorted(each["in_force"] for each in listed) == [False, True]
     assert (await one("GET", "programme")).json()["data_set"] == told["id"]
-    entries = [item["body"]["type"] for item in await service.entries()][-6:]
+    entries = [item["body"]["type"] for item in await service.entries()][-7:]
     assert [each for each in entries if each.startswith(("data_set", "change"))] == [
         "data_set_imported",
         "change_requested",

@@ -19,7 +19,8 @@ from mythos_gate.registry import (
     standing,
 )
 from mythos_gate.registry.change_requests import Decision
-from mythos_gate.terms import Role
+from mythos_gate.registry.policy_reports import Draft
+from mythos_gate.terms import ReportKind, Role
 from tests.api.test_data_sets import embargo, send
 from tests.api.test_resources import Rest
 
@@ -197,6 +198,8 @@ async def test_the_same_list_twice_at_once_is_one(service, officers):
 async def test_a_data_set_replaces_the_one_that_it_was_compared_with(service, officers):
     ids = [(await send(officers.one, embargo(code), code)).json()["id"] for code in ("DE", "FR")]
     review = {"reviewed_at": (service.now - timedelta(hours=1)).isoformat()}
+    for each in ids:
+        await service.simulated(Draft(members={"data_set": each}), kinds=[ReportKind.IMPACT])
     one, two = [await officers.proposed("POST", f"data-sets/{each}/activate", review) for each in ids]
 
     async def first(change):

@@ -75,16 +75,6 @@ async def due(
         f"{' AND d.organization_id = :own' if own else ''} ORDER BY d.due, d.kind, d.id LIMIT :limit"
     )
     place = dict(zip(("due", "kind", "id"), after or (EVER, "", ""), strict=True))
-    found = await connection.execute(
-        text(query),
-        {
-            **place,
-            "own": own,
-            "authority": authority,
-            "since": since,
-            "until": until,
-            "limit": limit,
-            "data_review": DATA_REVIEW,
-        },
-    )
+    bounds = {"since": since, "until": until, "limit": limit, "data_review": DATA_REVIEW}
+    found = await connection.execute(text(query), {**place, **bounds, "own": own, "authority": authority})
     return [{**row, "due": timestamp(row["due"])} for row in found.mappings()]

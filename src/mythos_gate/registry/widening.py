@@ -232,6 +232,12 @@ async def subjects(connection: AsyncConnection, wanted: Wanted, effect: Mapping[
 # --- known before ---------------------------------------------------------------------------------------------
 
 EXCEEDED = "POLICY_CHANGE_BLAST_RADIUS_EXCEEDED"
+SIMULATED = {
+    ("policies", RequestedAction.ACTIVATE),
+    ("data_sets", RequestedAction.ACTIVATE),
+    ("grants", RequestedAction.CHANGE),
+    ("directives", RequestedAction.CHANGE),
+}
 
 
 async def draft(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Draft | None:
@@ -239,13 +245,15 @@ async def draft(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> 
 
     The first policy and the first data set of an installation have nobody to change anything for.
     """
+    if (wanted.resource, wanted.action) not in SIMULATED:
+        return None
     reference, standing = wanted.reference or "", await policies.standing(connection)
-    match wanted.resource, wanted.action:
-        case "policies", RequestedAction.ACTIVATE if standing.base is not None:
+    match wanted.resource:
+        case "policies" if standing.base is not None:
             return Draft(policy=reference)
-        case "data_sets", RequestedAction.ACTIVATE if standing.data_set not in {None, reference}:
+        case "data_sets" if standing.data_set not in {None, reference}:
             return Draft(members={"data_set": reference})
-        case "grants" | "directives", RequestedAction.CHANGE if standing.base is not None:
+        case "grants" | "directives" if standing.base is not None:
             return await _of_record(connection, wanted, writer)
     return None
 

@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import text
 
 from mythos_gate.authn import api_keys
+from mythos_gate.registry.policy_reports import Draft
+from mythos_gate.terms import ReportKind
 from tests.e2e.history.checker import Rows
 from tests.e2e.history.office import Office, Times
 from tests.e2e.history.world import (
@@ -441,11 +443,11 @@ class Changes:
             kind, shows, lambda: self.office.operated(lambda: self.world.service.activate(self.world.policies[which]))
         )
 
-    def _activate_data_set(self, which: int) -> Awaitable[Times]:
-        reviewed = self.world.service.now - timedelta(hours=1)
-        return self.office.confirmed(
-            f"data-sets/{self.world.data_sets[which]}/activate", {"reviewed_at": reviewed.isoformat()}
-        )
+    async def _activate_data_set(self, which: int) -> Times:
+        service, data_set = self.world.service, self.world.data_sets[which]
+        await service.simulated(Draft(members={"data_set": data_set}), kinds=[ReportKind.IMPACT])
+        reviewed = service.now - timedelta(hours=1)
+        return await self.office.confirmed(f"data-sets/{data_set}/activate", {"reviewed_at": reviewed.isoformat()})
 
     def seats(self, turn: int) -> Iterator[Episode]:
         home, holder = f"s{turn % self.world.copies}", "ab"[turn // self.world.copies % 2]
