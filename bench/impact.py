@@ -20,12 +20,13 @@ from bench.programme import Size
 from bench.run import Say
 from mythos_gate import db
 from mythos_gate.analysis import impact, traffic
-from mythos_gate.analysis.impact import Draft, Regime, Simulation
+from mythos_gate.analysis.impact import Amended, Draft, Regime, Simulation
 from mythos_gate.analysis.population import Class, Population
 from mythos_gate.db import DbRole
+from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy, read_files
 from mythos_gate.settings import root
-from mythos_gate.terms import FACTS
+from mythos_gate.terms import FACTS, DirectiveClass, Treatment
 
 T = TypeVar("T")
 SIZE, DECISIONS = Size(300, 1_000_000), 10_000_000
@@ -98,21 +99,36 @@ def _of_everybody(url: str, say: Say) -> tuple[dict[str, float], Population]:
     gc.freeze()
     simulation, judged = _timed(lambda: Simulation(population, lambda *_: None))
     _, reported = _timed(lambda: simulation.impact(Draft(first)))
-    say("another policy, and a grant")
-    _, again = _timed(lambda: simulation.impact(Draft(second)))
-    grant = min(population.authorities)
-    _, granted = _timed(lambda: simulation.impact(Draft(grants={grant: {"agents": False, "contractors": False}})))
+    again = {}
+    for name, draft in (("second", Draft(second)), *_others(population)):
+        say(f"another draft: {name}")
+        _, again[f"{name}_draft_s"] = _timed(partial(simulation.impact, draft))
     kilobytes = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     figures = {
         "classes": len(population.classes),
         "read_s": read,
         "judged_s": judged,
         "first_draft_s": read + judged + reported,
-        "second_draft_s": again,
-        "grant_draft_s": granted,
+        **again,
         "memory_mb": kilobytes[0] / 1000,
     }
     return figures, population
+
+
+def _others(population: Population) -> Iterator[tuple[str, Draft]]:
+    """Of each other kind, from what concerns few to what concerns everybody."""
+    yield "grant", Draft(grants={min(population.authorities): {"agents": False, "contractors": False}})
+    [holding, *_] = next(iter(population.holdings.values()))
+    since = facts.Window(datetime(2020, 1, 1, tzinfo=UTC))
+    order = facts.Directive(frozenset({"5.0", "5.1"}), DirectiveClass.FOREIGN_PERSONS_OR_ABROAD, since)
+    yield "directive", Draft(directives=[Amended(holding.model, None, (order, frozenset()))])
+    jurisdictions = holding.records.jurisdictions
+    for code in ("AE", "FR"):
+        moved = facts.Jurisdictions({**jurisdictions, code: facts.Jurisdiction(Treatment.LISTED, frozenset({"D:4"}))})
+        yield f"data_set_{code}", Draft(jurisdictions=moved)
+    files = lacking()
+    table = files["thresholds.csv"].replace("approvers,2", "approvers,3")
+    yield "threshold", Draft(Policy(files | {"thresholds.csv": table}))
 
 
 # --- all who asked --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.e2e.test_demo import demo, state  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.integration
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-SECONDS = 25
+SECONDS = 18
 # What each role reaches in that time; the rest answers 403 alike.
 PATHS = {"compliance": "^/(?!scim)", "org_admin": "^/(?!scim)", "scim": "^/scim"}
 

@@ -321,6 +321,13 @@ class Counts:
     paths_gained: int = 0
     paths_lost: int = 0
 
+    def add(self, other: "Counts") -> None:
+        self.newly_allowed += other.newly_allowed
+        self.newly_held += other.newly_held
+        self.newly_denied += other.newly_denied
+        self.paths_gained += other.paths_gained
+        self.paths_lost += other.paths_lost
+
 
 @dataclass(slots=True)
 class Impact:
@@ -391,17 +398,17 @@ class _Tally:
                 self.wanting[grant] += len(who.ids)
 
     def _count(self, who: Class, change: Counts, gained: Sequence[Path], lost: Sequence[Path]) -> None:
-        _add(self.total["people" if who.agent is None else "agents"], change)
-        _add(self.by["organization"].setdefault(self.population.slugs[who.organization], Counts()), change)
-        _add(self.by["employment"].setdefault(str(who.person.employment), Counts()), change)
-        _add(self.by["us_person"].setdefault(who.person.us_person.value, Counts()), change)
+        self.total["people" if who.agent is None else "agents"].add(change)
+        self.by["organization"].setdefault(self.population.slugs[who.organization], Counts()).add(change)
+        self.by["employment"].setdefault(str(who.person.employment), Counts()).add(change)
+        self.by["us_person"].setdefault(who.person.us_person.value, Counts()).add(change)
         for group in sorted(self._groups(who)):
-            _add(self.by["country_group"].setdefault(group, Counts()), change)
+            self.by["country_group"].setdefault(group, Counts()).add(change)
         count, authorities = len(who.ids), self.population.authorities
         for authority in {authorities[path.grant] for path in (*gained, *lost)}:
             of = [_counted(path for path in paths if authorities[path.grant] == authority) for paths in (gained, lost)]
             partial = replace(change, paths_gained=count * of[0], paths_lost=count * of[1])
-            _add(self.by["authority"].setdefault(authority, Counts()), partial)
+            self.by["authority"].setdefault(authority, Counts()).add(partial)
 
     def _groups(self, who: Class) -> frozenset[str]:
         """The country groups of a foreign person's countries."""
@@ -426,11 +433,6 @@ def _difference(one: Stand, other: Stand) -> list[Path]:
 def _counted(paths: Iterable[Path]) -> int:
     """One for each endpoint."""
     return sum(path.endpoints for path in paths)
-
-
-def _add(counts: Counts, change: Counts) -> None:
-    for name, value in asdict(change).items():
-        setattr(counts, name, getattr(counts, name) + value)
 
 
 @asynccontextmanager

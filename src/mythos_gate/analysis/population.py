@@ -122,7 +122,8 @@ class Holding:
     records: facts.Records
 
 
-@dataclass(slots=True)
+# `asyncio.run` makes a text of what it returns, twice: of a million people that takes longer than reading them.
+@dataclass(slots=True, repr=False)
 class Population:
     """As of one snapshot. `endpoints`: of an organization, how many have an incident and how many have not."""
 

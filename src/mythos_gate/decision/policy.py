@@ -138,6 +138,11 @@ class _Hit:
 REMEMBERED = 16_384  # answers; a million people have about a thousand vectors
 
 
+def _holding(rows: Sequence[Row], fact: str, value: str) -> int:
+    """A bit for each row that holds as far as this fact goes."""
+    return sum(1 << at for at, row in enumerate(rows) if value in row.cells.get(fact, (value,)))
+
+
 class Policy:
     """An immutable revision, validated and compiled once."""
 
@@ -149,6 +154,7 @@ class Policy:
         self.thresholds = thresholds.parse(files.get(thresholds.FILE))
         self._by_when = {row.when: row for row in self.rows}
         self._order = {row.row: index for index, row in enumerate(self.rows)}
+        self._holding = {fact: {value: _holding(self.rows, fact, value) for value in FACTS[fact]} for fact in FACTS}
         self._enforcer = self._compile(files["model.conf"])
         self._remembered = lru_cache(REMEMBERED)(self._tell)
         self._probe()
@@ -200,7 +206,7 @@ class Policy:
         return Decision(reported[0].outcome, tuple(dict.fromkeys(codes)), cause, bypassed, rows)
 
     def by_table(self, facts: Vector) -> Decision:
-        """The same answer from the rows alone, thirty times as fast: for whoever asks about everybody, not to decide.
+        """The same answer from the rows alone, and much faster: for whoever asks about everybody, not to decide.
 
         Casbin's answer is held against this one each time that it decides.
         """
@@ -210,10 +216,21 @@ class Policy:
         return self._decided(facts, allowed=allowed, counted=counted, passed_over=passed_over)
 
     def _counted(self, facts: Vector, *, bypass: bool) -> list[Row]:
-        return [row for row in self.rows if row.holds(facts) and not (bypass and row.bypassable)]
+        return [row for row in self._matching(facts) if not (bypass and row.bypassable)]
 
     def _passed_over(self, facts: Vector, *, bypass: bool) -> list[Row]:
-        return [row for row in self.rows if bypass and row.bypassable and row.holds(facts)]
+        return [row for row in self._matching(facts) if row.bypassable] if bypass else []
+
+    def _matching(self, facts: Vector) -> list[Row]:
+        """In the table's order: the bits that are left of all rows once each fact has taken those that it excludes."""
+        left = -1
+        for fact, rows in self._holding.items():
+            left &= rows[facts[fact]]
+        found = []
+        while left:
+            found.append(self.rows[(left & -left).bit_length() - 1])
+            left &= left - 1
+        return found
 
     def all_codes(self, decision: Decision) -> tuple[str, ...]:
         """The codes of every row that denies, the reported ones first: the whole list of what to mend."""
