@@ -48,6 +48,7 @@ from mythos_gate.api import (
     ownership,
     people,
     policies,
+    policy_cases,
     policy_reports,
     problems,
     programme,
@@ -85,7 +86,8 @@ from mythos_gate.settings import Settings, root
 NOUNS = (
     authzen, evaluations, search, metadata, forward_auth, standing, attention, authorities, change_requests, stops,
     holds, people, assessments, eligibility, onboarding, invitations, ownership, break_glass, screenings, data_sets,
-    programme, policies, policy_reports, rollouts, simulations, keys, resources, scim, log, exports, tlog, health,
+    programme, policies, policy_cases, policy_reports, rollouts, simulations, keys, resources, scim, log, exports, tlog,
+    health,
 )  # fmt: skip
 # The modules' own, not included one by one: FastAPI would make each anew for every application, at its first request.
 ROUTES = [route for noun in NOUNS for route in noun.router.routes]

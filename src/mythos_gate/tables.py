@@ -508,6 +508,20 @@ policy_report_contents = Table(
     Column("members", JSONB, nullable=False),
 )
 
+# Cases that officers have added to those that ship: a file of them, by its name.
+policy_cases = Table(
+    "policy_cases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("content", JSONB, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("added_by", Text, nullable=False),  # a caller, likewise
+    Column("lifted_at", TIME),
+    _created(),
+    Index("uq_policy_cases_standing", "name", unique=True, postgresql_where=text("lifted_at IS NULL")),
+)
+
 # Another policy beside the one in force: it decides for so many in a hundred from its start; at 0 it is watched alone.
 rollouts = Table(
     "rollouts",

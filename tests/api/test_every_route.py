@@ -1,5 +1,6 @@
 """Every route that writes leaves one entry; no answer that an administrator can get tells what is not theirs."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -128,6 +129,14 @@ async def _stored_policy(world, step):
 async def _terms(world):
     grant = await world.id("SELECT id FROM grants WHERE reference = 'V-1'")
     return "simulations", {"grants": {grant: {"agents": False}}}
+
+
+async def _cases(_):
+    return "policy-cases", {"name": "exchange", "file": json.loads((POLICIES / "cases" / "agents.json").read_text())}
+
+
+async def _added_cases(world):
+    return f"policy-cases/{await world.made(world.one, 'POST', *await _cases(world))}/lift", None
 
 
 async def _rollout(world):
@@ -270,6 +279,8 @@ WRITES = {
     ("POST", "/v1/policies/{identifier}/simulations"): _of(_stored_policy, "simulations"),
     ("POST", "/v1/policies/{identifier}/replays"): _of(_stored_policy, "replays"),
     ("POST", "/v1/simulations"): _terms,
+    ("POST", "/v1/policy-cases"): _cases,
+    ("POST", "/v1/policy-cases/{reference}/lift"): _added_cases,
     ("POST", "/v1/policies/{identifier}/watch"): _of(_stored_policy, "watch"),
     ("POST", "/v1/rollouts/{identifier}/end"): _rollout,
 }
@@ -336,6 +347,8 @@ ENTRIES = {
     "POST /v1/policies/{identifier}/checks": "policy_reported: kind policy report report_sha256",
     "POST /v1/policies/{identifier}/simulations": "simulated: kind policy report report_sha256",
     "POST /v1/policies/{identifier}/replays": "policy_reported: kind policy report report_sha256",
+    "POST /v1/policy-cases": "policy_case_added: case_sha256 policy_case",
+    "POST /v1/policy-cases/{reference}/lift": "change_requested: change_request members policy_case requested sha256",
     "POST /v1/simulations": "simulated: draft kind policy report report_sha256",
     "POST /v1/policies/{identifier}/watch": "policy_watched: percent rollout starts_at",
     "POST /v1/rollouts/{identifier}/end": "rollout_ended: rollout",
@@ -390,6 +403,7 @@ UNREAD = {
     ("POST", "/v1/policies/{identifier}/simulations"),
     ("POST", "/v1/policies/{identifier}/replays"),
     ("POST", "/v1/simulations"),
+    ("POST", "/v1/policy-cases"),
 }
 UNREAD |= {route for route in PROVIDED if route[1].startswith("/scim/v2/Groups")}
 # The second officer's, because the first has prepared it.

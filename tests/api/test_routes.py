@@ -180,6 +180,8 @@ ROUTES = {
         "POST /v1/policies/{identifier}/checks",
         "POST /v1/policies/{identifier}/simulations",
         "POST /v1/policies/{identifier}/replays",
+        "POST /v1/policy-cases",
+        "POST /v1/policy-cases/{reference}/lift",
         "POST /v1/rollouts/{identifier}/end",
     ],
     Permission.READ_PROGRAMME: [
@@ -187,6 +189,8 @@ ROUTES = {
         "GET /v1/policies/{identifier}",
         "GET /v1/policies/{identifier}/reports",
         "GET /v1/simulations",
+        "GET /v1/policy-cases",
+        "GET /v1/policy-cases/{identifier}",
         "GET /v1/rollouts",
         "GET /v1/rollouts/{identifier}",
         "GET /v1/data-sets",

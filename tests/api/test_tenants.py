@@ -88,6 +88,7 @@ NOUNS = {
     "rollouts": "organizations",
     "data-sets": "organizations",
     "simulations": "organizations",
+    "policy-cases": "organizations",
 }
 
 

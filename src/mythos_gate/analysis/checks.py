@@ -1,9 +1,11 @@
 """Checks of a draft: what is wrong with a policy before anybody is asked by it, in words for an officer."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from mythos_gate.analysis import proofs
 from mythos_gate.analysis.consistency import RULES
@@ -54,6 +56,11 @@ class Suite:
     cases: Mapping[str, cases.CaseFile]
     jurisdictions: Jurisdictions
     invariants: tuple[Invariant, ...]
+
+    def joined(self, added: Mapping[str, Any]) -> "Suite":
+        """With these files of cases as well, in JSON by their names."""
+        files = {f"added/{name}": cases.read(json.dumps(each)) for name, each in added.items()}
+        return replace(self, cases={**self.cases, **files})
 
 
 def standing(folder: Path | None = None) -> Suite:

@@ -14,7 +14,7 @@ from mythos_gate.api.text import Instant, Name
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.authn.api_keys import Caller
 from mythos_gate.db import DbRole
-from mythos_gate.registry import policies, policy_reports
+from mythos_gate.registry import policies, policy_cases, policy_reports
 from mythos_gate.registry.policy_reports import Draft, Report, Standing
 from mythos_gate.terms import ReportKind
 
@@ -37,8 +37,9 @@ async def check_policy(
     """Look for rows that do nothing, run the policy cases, prove what must never be allowed."""
     async with read_only(gate) as connection:
         files, standing = (await policies.read(connection, identifier))["files"], await policies.standing(connection)
+        added = await policy_cases.standing(connection)
     async with gate.simulating:
-        figures = await child.run("checks", files=files)
+        figures = await child.run("checks", files=files, added=added)
     report = Report(ReportKind.CHECKS, passed=figures["passed"], figures=figures)
     return await _kept(gate, caller, identifier, report, standing, response)
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mythos_gate.audit.entry import timestamp
 from mythos_gate.errors import NotFound, NotPermitted
+from mythos_gate.registry import policy_cases
 from mythos_gate.registry.change import Change
 from mythos_gate.tables import policy_report_contents as contents
 from mythos_gate.tables import policy_reports as reports
@@ -127,7 +128,12 @@ async def _newest(
 async def fresh(connection: AsyncConnection, draft: Draft, standing: Standing, now: datetime) -> Row[Any]:
     """The newest simulation of exactly this draft, if it still holds; a policy was checked too. `NotPermitted`."""
     if draft.policy is not None:
-        await _latest(connection, draft, ReportKind.CHECKS, "checked")
+        checked, added = (
+            await _latest(connection, draft, ReportKind.CHECKS, "checked"),
+            await policy_cases.newest(connection),
+        )
+        if added is not None and checked.created_at < added:
+            raise NotPermitted("policy cases were added since this was checked: check it again", code=NOT_SIMULATED)
     found = await _latest(connection, draft, ReportKind.IMPACT, "simulated")
     _require_fresh(found, standing, now)
     return found

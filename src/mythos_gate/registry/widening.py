@@ -20,6 +20,7 @@ from mythos_gate.registry import (
     organizations,
     ownership,
     policies,
+    policy_cases,
     policy_reports,
     pruning,
     resources,
@@ -62,6 +63,7 @@ SUBJECTS = {
     "screenings": Subject("screening", Permission.SCREEN),
     "keys": Subject("key", Permission.RUN_PROGRAMME),
     "policies": Subject("policy", Permission.ACTIVATE_POLICY, decided_by=Permission.APPROVE_POLICY),
+    "policy_cases": Subject("policy_case", Permission.ACTIVATE_POLICY),
     "files": Subject("file", Permission.IMPORT),
 }
 DONE = {
@@ -323,7 +325,7 @@ async def require_acknowledged(
 
 # --- doing it -------------------------------------------------------------------------------------------------
 
-LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS}
+LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS, "policy_cases": policy_cases.ORDERS}
 
 
 async def do(change: Change, wanted: Wanted, writer: Writer) -> Effect:
@@ -351,7 +353,7 @@ async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) ->
         case "screenings":
             hit = (await screenings.read_hit(connection, wanted.members or {})).members
             return {"status": hit["status"]}
-        case "stops" | "legal_holds":
+        case name if name in LIFTED:
             return {"lifted": (await LIFTED[wanted.resource].read(connection, reference))["lifted_at"] is not None}
         case "log_entries":
             return await pruning.bound(connection, wanted.members or {})
@@ -390,14 +392,14 @@ DOING: dict[str, Callable[[Change, Wanted, Writer], Awaitable[Any]]] = {
         change, wanted.reference or "", wanted.members or {}, writer.now
     ),
     "keys": lambda change, wanted, _: callers.grant(change, wanted.members or {}, wanted.apart or {}),
-    "stops": lambda change, wanted, _: stops.ORDERS.lift(change, wanted.reference or ""),
-    "legal_holds": lambda change, wanted, _: holds.ORDERS.lift(change, wanted.reference or ""),
 }
 
 
 async def _do(change: Change, wanted: Wanted, writer: Writer) -> None:
     reference, members, etag = wanted.reference or "", wanted.members or {}, wanted.etag or ""
-    if wanted.resource in DOING:
+    if wanted.resource in LIFTED:
+        await LIFTED[wanted.resource].lift(change, reference)
+    elif wanted.resource in DOING:
         await DOING[wanted.resource](change, wanted, writer)
     elif wanted.action == RequestedAction.CREATE:
         await resources.create(change, BY_NAME[wanted.resource], members, writer)

@@ -1,0 +1,51 @@
+"""Policy cases that officers add to those that ship: a draft that fails one is not put in force; two lift it."""
+
+import uuid
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mythos_gate.errors import Conflict
+from mythos_gate.registry.change import Change
+from mythos_gate.registry.orders import Orders
+from mythos_gate.tables import policy_cases as cases
+
+ORDERS = Orders(
+    "policy_case",
+    cases,
+    "SELECT id, name, sha256, added_by, created_at AS since, lifted_at FROM policy_cases",
+    about="name",
+)
+
+
+async def add(change: Change, name: str, content: Mapping[str, Any]) -> str:
+    """Its id. `Conflict` if one of this name stands. The caller has read it before."""
+    digest = sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    row = {"name": name, "content": content, "sha256": digest, "added_by": change.actor}
+    made = insert(cases).values(id=f"cas_{uuid.uuid4().hex}", **row).on_conflict_do_nothing().returning(cases.c.id)
+    identifier: str | None = (await change.connection.execute(made)).scalar_one_or_none()
+    if identifier is None:
+        raise Conflict("policy cases of this name stand: give these another, or have those lifted")
+    change.details |= {"policy_case": identifier, "case_sha256": digest}
+    return identifier
+
+
+async def content(connection: AsyncConnection, identifier: str) -> dict[str, Any]:
+    """Of one that is on record."""
+    return dict((await connection.execute(select(cases.c.content).where(cases.c.id == identifier))).scalar_one())
+
+
+async def standing(connection: AsyncConnection) -> dict[str, dict[str, Any]]:
+    """By their names."""
+    rows = await connection.execute(select(cases.c.name, cases.c.content).where(cases.c.lifted_at.is_(None)))
+    return {row.name: row.content for row in rows}
+
+
+async def newest(connection: AsyncConnection) -> Any:
+    """When the last of those that stand was added, if any."""
+    return (await connection.execute(select(func.max(cases.c.created_at)).where(cases.c.lifted_at.is_(None)))).scalar()
