@@ -76,6 +76,18 @@ def test_every_control_of_the_operations_page_names_tests_that_there_are():
     assert named - functions == set()
 
 
+def test_every_type_of_entry_has_a_line_in_the_page_of_the_log():
+    written = {
+        found
+        for path in (root() / "src" / "mythos_gate").rglob("*.py")
+        for found in re.findall(r"(?:\bchange|\bnote)\(\s*\"(\w+)\"", path.read_text())
+    }
+    assert len(written) > 50
+    page = (root() / "docs" / "log.md").read_text()
+    # Of these an entry says what was done instead.
+    assert {each for each in written if f"`{each}`" not in page} == {"change_approved", "provisioned"}
+
+
 def test_every_table_that_decisions_rest_on_is_kept_and_touches_keys():
     migration = _migration()
     kept = migration.KEPT | {"rollouts": ("id",)}  # of a later migration
