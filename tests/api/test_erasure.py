@@ -107,6 +107,7 @@ async def known(service, officer, second):  # noqa: F811
         ("POST", "screenings/adjudicate", adjudged),
         ("PATCH", f"grants/{grant}", listed),
         ("POST", "grants", NEW["grants"] | listed | {"organization": "acme", "reference": "V-7", "status": "active"}),
+        ("POST", "break-glass", {"organization": "acme", "incident": "I-9", "people": ["us", "zebulon"], "hours": 1}),
         ("POST", f"{PATH}/suspend", {"reason": "as Zebulon asked"}),
         ("POST", f"{PATH}/activate", None),
         ("POST", "keys", {"name": "Zebulon Marksson II", "roles": ["auditor"], "person": "acme/zebulon"}),
@@ -263,6 +264,7 @@ async def test_for_others_the_gates_id_stands_for_who_was_erased(service, known,
         ["us", known]
     ] * 2
     assert [each["members"]["person"] for each in items if each["resource"] == "screenings"] == [known]
+    assert [each["members"]["people"] for each in items if each["resource"] == "break_glasses"] == [["us", known]]
 
 
 async def test_who_gave_an_approval_under_both_names_gave_one(service, known, officer, second):  # noqa: F811

@@ -42,12 +42,9 @@ class World:
     async def suspended(self, path):
         await self.made(self.one, "POST", f"{path}/suspend")
 
-    async def glass(self, approved=0):
-        opening = {"organization": "acme", "incident": "I-1", "hours": 1}
-        opened = await self.made(self.one, "POST", "break-glass", opening)
-        for rest in (self.two,)[:approved]:
-            await self.made(rest, "POST", f"break-glass/{opened}/approve")
-        return opened
+    async def glass(self):
+        third = Rest(self.service, await self.service.key(Role.COMPLIANCE))
+        return await self.one.opened({"organization": "acme", "incident": "I-1", "hours": 1}, self.two, third)
 
     async def change_request(self):
         return (await self.one("PATCH", "organizations/acme", {"name": "Acme Inc"}, **ANY)).json()
@@ -262,7 +259,6 @@ WRITES = {
     ("POST", "/v1/people/{reference}/erasure"): _forgotten,
     ("POST", "/v1/log/prune"): _old_log,
     ("POST", "/v1/break-glass"): _plain("break-glass", {"organization": "acme", "incident": "I-2", "hours": 1}),
-    ("POST", "/v1/break-glass/{identifier}/approve"): _glass("approve"),
     ("POST", "/v1/break-glass/{identifier}/close"): _glass("close"),
     ("POST", "/v1/break-glass/{identifier}/review"): _closed,
     ("POST", "/v1/screenings"): _plain(
@@ -309,14 +305,13 @@ ENTRIES = {
     "POST /v1/endpoints": "endpoint_created: endpoint members",
     "POST /v1/directives": "directive_created: directive members",
     "POST /v1/people/{person}/suspend": "person_suspended: after before person",
-    "POST /v1/break-glass": "break_glass_opened: break_glass",
+    "POST /v1/break-glass": "change_requested: change_request members requested sha256",
     "POST /v1/grants": "grant_created: grant members",
     "POST /v1/organizations/{organization}/suspend": "organization_suspended: after before organization",
     "POST /v1/break-glass/{identifier}/review": "break_glass_reviewed: break_glass",
     "POST /v1/people/{reference}/activate": "change_requested: change_request members person requested sha256",
     "POST /v1/grants/{grant}/suspend": "grant_suspended: after before grant",
     "POST /v1/switches": "switch_created: members switch",
-    "POST /v1/break-glass/{identifier}/approve": "break_glass_approved: break_glass",
     "PATCH /v1/endpoints/{reference}": "endpoint_changed: endpoint members",
     "PATCH /v1/agents/{reference}": "agent_changed: agent members",
     "PATCH /v1/people/{reference}": "person_changed: members person",

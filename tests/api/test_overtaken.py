@@ -10,7 +10,6 @@ from mythos_gate.api.resources import writer
 from mythos_gate.authn import api_keys
 from mythos_gate.registry import (
     assessments,
-    break_glass,
     change_requests,
     imports,
     onboarding,
@@ -145,16 +144,6 @@ async def test_whoever_is_named_as_requester_meanwhile_does_not_approve(service,
 
     assert await officers.overtaken(first, "POST", "people/acme/us/approve") == 409
     assert (await officers.one("GET", "people/acme/us")).json()["approvals"] == ["a1", "a2"]
-
-
-async def test_a_break_glass_that_was_closed_meanwhile_is_not_approved(service, officers):
-    opening = {"organization": "acme", "incident": "I-1", "people": ["us"], "model": "mythos-5", "hours": 1}
-    made = (await officers.one("POST", "break-glass", opening)).json()["id"]
-
-    async def first(change):
-        await break_glass.close(change, made, service.now)
-
-    assert await officers.overtaken(first, "POST", f"break-glass/{made}/approve") == 409
 
 
 async def test_a_hit_is_adjudicated_as_it_was_proposed(service, officers):

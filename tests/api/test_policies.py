@@ -97,3 +97,13 @@ async def test_limits_out_of_bounds_are_not_stored(service, officer):  # noqa: F
     limits = (POLICIES / "thresholds.csv").read_text().replace("approvers,2", "approvers,1")
     refused = await officer("POST", "policies", {"files": BASELINE | {"thresholds.csv": limits}})
     assert (refused.status_code, "from 2 to 5" in refused.json()["detail"]) == (400, True)
+
+
+async def test_a_revision_tells_how_it_differs_from_its_parent(officer):  # noqa: F811
+    [row] = [line for line in BASELINE["access.csv"].splitlines() if line.startswith("training-expired,")]
+    changed = BASELINE | {"access.csv": BASELINE["access.csv"].replace(row, row.replace(",DENY,", ",HOLD,"))}
+    made = (await officer("POST", "policies", {"files": changed})).json()
+    assert list(made["diff"]) == ["access.csv"]
+    assert made["diff"]["access.csv"][1:] == [f"-{row}", f"+{row.replace(',DENY,', ',HOLD,')}"]
+    parent = (await officer("GET", f"policies/{made['parent']}")).json()
+    assert (parent["parent"], parent["diff"]) == (None, {})

@@ -56,6 +56,16 @@ class Rest:
         seen = found.json()["sha256"] if found.status_code == 200 else "0" * 64
         return await self("POST", f"{path}/approve", {"sha256": seen} | decision)
 
+    async def opened(self, opening, *others):
+        """The id of a break-glass that these have approved."""
+        request = await self("POST", "break-glass", opening)
+        assert request.status_code == 202, request.text
+        for other in others:
+            approved = await other.approve(request.json()["id"])
+            assert approved.status_code in {200, 202}, approved.text
+        found = (await self("GET", "break-glass?limit=200")).json()["items"]
+        return next(each["id"] for each in found if each["incident"] == opening["incident"])
+
     async def simulated(self, path, members):
         """As if terms of a grant or directive had been simulated."""
         name, _, identifier = path.partition("/")

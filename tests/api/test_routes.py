@@ -91,7 +91,6 @@ ROUTES = {
     Permission.ADMINISTER: [
         "PATCH /v1/authorities/{reference}",
         "POST /v1/break-glass",
-        "POST /v1/break-glass/{identifier}/approve",
         "POST /v1/break-glass/{identifier}/close",
         "POST /v1/break-glass/{identifier}/review",
         "POST /v1/directives",

@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from mythos_gate.api import deps
 from mythos_gate.terms import Role
 from tests.api.test_every_route import ANY, CSV, READS, routes, world  # noqa: F401  a fixture
-from tests.api.test_resources import CHANGES, NEW
+from tests.api.test_resources import CHANGES, NEW, Rest
 from tests.service import question
 from tests.test_conventions import DECIDING
 
@@ -53,7 +53,8 @@ async def other(world):  # noqa: F811
     await world.one("PATCH", "organizations/other", {"name": "Other Inc"}, **ANY)
     await world.made(world.one, "POST", "stops", {"scope": "organization", "target": "other", "incident": "I-7"})
     glass = {"organization": "other", "incident": "I-8", "hours": 1}
-    await world.made(world.one, "POST", "break-glass", glass)
+    third = Rest(service, await service.key(Role.COMPLIANCE))
+    await world.one.opened(glass, world.two, third)
     await world.made(world.one, "POST", "legal-holds", {"scope": "organization", "target": "other", "matter": "M-1"})
     await service.key(Role.ORG_ADMIN, organization="other")
     invited = {"organization": "other", "external_id": "ada", "employment": "employee", "name": "Ada Zebulon"}

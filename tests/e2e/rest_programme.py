@@ -335,12 +335,15 @@ async def _break_glass(officers: Officers, document: Document) -> None:
         "model": glass.model,
         "hours": (glass.expires - glass.opened) / timedelta(hours=1),
     }
-    opener = glass.opened_by or "opener"
-    made = await officers.post("break-glass", opening, opener)
-    # The person who asks, and the opener, are refused: it is as if they had not approved.
+    opener, client = glass.opened_by or "opener", officers.service.client
+    made = await client.post("/v1/break-glass", json=opening, headers=await officers.key(opener))
+    assert made.status_code == 202, made.text
+    # The person who asks, and the opener, are refused: it is as if they had not approved. With the second it is open.
     person = document.person and document.person.id
-    for approver in set(glass.approvers) - {opener, person}:
-        await officers.post(f"break-glass/{made['id']}/approve", name=approver)
+    for approver in sorted(set(glass.approvers) - {opener, person})[:2]:
+        seen, location = {"sha256": made.json()["sha256"]}, f"{made.headers['location']}/approve"
+        approved = await client.post(location, json=seen, headers=await officers.key(approver))
+        assert approved.status_code in {200, 202}, approved.text
 
 
 async def _standing(officers: Officers, document: Document) -> None:

@@ -1,20 +1,22 @@
-"""Break-glass over REST: opened by one, active with two others' approval, over in 8 hours, reviewed after."""
+"""Break-glass over REST: requested by one, opened by two others' approval, over in 8 hours, reviewed after."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from operator import itemgetter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from mythos_gate.api import body
 from mythos_gate.api.deps import MayAdminister, MayReadRegistry, TheGate, read_only
 from mythos_gate.api.idempotency import Once
 from mythos_gate.api.paging import Limit, paged
+from mythos_gate.api.resources import requested
 from mythos_gate.api.text import Name, Text
-from mythos_gate.audit.entry import timestamp
-from mythos_gate.registry import break_glass, callers, resources
-from mythos_gate.terms import LONGEST_BREAK_GLASS
+from mythos_gate.registry import break_glass, callers
+from mythos_gate.registry.widening import Wanted
+from mythos_gate.terms import LONGEST_BREAK_GLASS, RequestedAction
 
 router = APIRouter(prefix="/v1/break-glass", tags=["break-glass"], route_class=Once)
 
@@ -37,23 +39,13 @@ class Review(BaseModel):
     review: Text
 
 
-@router.post("", status_code=201, openapi_extra=body.documented(Opening))
-async def open_break_glass(request: Request, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
-    """Open one. It passes nothing before two others have approved it."""
-    callers.require_on_record(caller)
-    wanted = body.shaped(Opening, await body.parsed(request))
-    now = gate.now
-    members = wanted.model_dump(exclude={"hours"}) | {
-        "opened_by": caller.identity_in(wanted.organization),
-        "approvers": [],
-        "opened": timestamp(now),
-        "expires": timestamp(now + timedelta(hours=wanted.hours)),
-    }
-    async with gate.registry.change("break_glass_opened", caller.id) as change:
-        there = "a break-glass for this incident is on record: give another incident"
-        identifier = await resources.create_one(change, break_glass.OPENING, members, now, there)
-        change.details |= {"break_glass": identifier}
-        return await break_glass.read(change.connection, identifier)
+@router.post("", status_code=202, openapi_extra=body.documented(Opening))
+async def open_break_glass(
+    request: Request, gate: TheGate, caller: MayAdminister, response: Response
+) -> Mapping[str, Any]:
+    """Request to open one: with the second other officer's approval it is, from then on for so many hours."""
+    wanted = body.shaped(Opening, await body.parsed(request)).model_dump(exclude_none=True)
+    return await requested(gate, caller, Wanted(RequestedAction.CREATE, "break_glasses", members=wanted), response)
 
 
 @router.get("")
@@ -76,15 +68,6 @@ async def read_break_glass(
 ) -> dict[str, Any]:
     async with read_only(gate) as connection:
         return await break_glass.read(connection, identifier)
-
-
-@router.post("/{identifier}/approve")
-async def approve(identifier: Name, gate: TheGate, caller: MayAdminister) -> dict[str, Any]:
-    """Approve it, under your own name."""
-    callers.require_on_record(caller)
-    async with gate.registry.change("break_glass_approved", caller.id) as change:
-        await break_glass.approve(change, identifier, caller, gate.now)
-        return await break_glass.read(change.connection, identifier)
 
 
 @router.post("/{identifier}/close")

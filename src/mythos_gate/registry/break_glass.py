@@ -1,5 +1,6 @@
 """Break-glass: an incident, its approvers, and how long it passes what may be passed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,9 +51,8 @@ BREAK_GLASS = Kind(
     check=_check,
 )
 
-# Over REST it is opened by one officer, and each of the others approves in a call of their own. Who is on record
-# elsewhere is called by the gate's own id.
-OPENED = {"opened_by": Column(reference, required=True), "approvers": Column(many(approver), default=[])}
+# Over REST it is opened by one officer and approved by two others, each by the gate's own id.
+OPENED = {"opened_by": Column(reference, required=True), "approvers": Column(many(reference), default=[])}
 OPENING = replace(BREAK_GLASS, columns={**BREAK_GLASS.columns, **OPENED})
 SHOWN = text(
     "SELECT b.id, o.slug AS organization, b.incident,"
@@ -79,18 +79,23 @@ async def read(connection: AsyncConnection, identifier: str) -> Record:
     return found[0]
 
 
-async def approve(change: Change, identifier: str, caller: Caller, now: datetime) -> None:
-    """One more approver; it is active with two. `Conflict` for whoever opened it, for a second time, or when over."""
-    before = await _locked(change, identifier, now)
-    by = caller.identity_in(before.organization)
-    if before.opened_by == by:
-        what = "whoever opened a break-glass does not approve it: two others must"
-        raise Conflict(what, code="SELF_APPROVAL_FORBIDDEN")
-    if by in before.approvers:
-        raise Conflict("you have approved this before: another approver must")
-    if before.over:
-        raise Conflict("the break-glass is over: open another")
-    await _set(change, identifier, approvers=[*before.approvers, by])
+def opening(members: Mapping[str, Any], by: Sequence[str], now: datetime) -> dict[str, Any]:
+    """The record of one that is open from now on for so many hours.
+
+    `by`: who requested it, then who approved it, by their ids on record.
+    """
+    opener, *approvers = by
+    window = {"opened": timestamp(now), "expires": timestamp(now + timedelta(hours=members["hours"]))}
+    named = {name: value for name, value in members.items() if name != "hours"}
+    return named | window | {"opened_by": opener, "approvers": approvers}
+
+
+async def granted(connection: AsyncConnection, identifier: str) -> Record:
+    """What its opening was requested to be."""
+    found = await read(connection, identifier)
+    window = datetime.fromisoformat(found["expires"]) - datetime.fromisoformat(found["opened"])
+    shown = {name: found[name] for name in ("organization", "incident", "people", "model")}
+    return shown | {"hours": window / timedelta(hours=1)}
 
 
 async def close(change: Change, identifier: str, now: datetime) -> None:
@@ -106,7 +111,7 @@ async def review(change: Change, identifier: str, caller: Caller, found: str, no
     """What somebody other than the opener made of it, when it is over. `Conflict` otherwise."""
     before = await _locked(change, identifier, now)
     by = caller.identity_in(before.organization)
-    if before.opened_by == by:
+    if before.opened_by in {by, caller.identity}:
         what = "whoever opened a break-glass does not review it: somebody else must"
         raise Conflict(what, code="SELF_APPROVAL_FORBIDDEN")
     if not before.over:

@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -19,6 +19,7 @@ from mythos_gate.errors import Conflict, NotFound, NotPermitted, Outdated
 from mythos_gate.registry import callers, organizations, widening
 from mythos_gate.registry.change import Change
 from mythos_gate.registry.delegation import Writer
+from mythos_gate.registry.policy_reports import Needs
 from mythos_gate.registry.widening import SUBJECTS, Effect, Wanted
 from mythos_gate.tables import change_request_approvals as approvals
 from mythos_gate.tables import change_request_contents as contents
@@ -57,6 +58,7 @@ async def request(change: Change, wanted: Wanted, writer: Writer) -> dict[str, A
     wanted = await widening.simulated(change.connection, wanted, writer)
     if (await widening.needs(change.connection, wanted)).approvals > 1:
         authority = None  # officers of each are to decide
+    wanted = replace(wanted, by=[writer.caller.identity])
     trial = await change.connection.begin_nested()
     effect = await widening.do(change, wanted, writer)
     await trial.rollback()
@@ -133,8 +135,7 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
     apart = await _kept(change.connection, identifier) if row["salt"] is None else {"salt": row["salt"]}
     if decision.sha256 != row["sha256"] or _digest(row, apart) != row["sha256"]:
         raise Outdated("the change request is not the one that sha256 names: read it again")
-    wanted = _wanted(row, apart)
-    requester = await _require_another(change.connection, row, writer.caller)
+    wanted, requester = _wanted(row, apart), await _require_another(change.connection, row, writer.caller)
     if requester.gone or not requester.is_known:
         raise Conflict("whoever requested this has left, is suspended or is not on record: request it anew")
     if writer.caller.person_id in await widening.subjects(change.connection, wanted, row):
@@ -142,38 +143,32 @@ async def approve(change: Change, identifier: str, decision: Decision, writer: W
     needs = await widening.needs(change.connection, wanted)
     doer = widening.together(writer) if needs.approvals > 1 else writer
     await widening.require_simulated(change.connection, wanted, doer)
-    if not await _suffices(change, wanted, identifier, decision, writer, requester.authority_id):
-        held = await read(change.connection, identifier, writer)
-        return {**held, "code": widening.EXCEEDED}
-    change.type = wanted.type
-    effect = await widening.do(change, wanted, doer)
-    seen = apart if wanted.subject.is_private else row
-    if (_plain(effect.before), _plain(effect.after)) != (seen["before"], seen["after"]):
-        raise Outdated("what it would change was changed since: request it anew")
-    if effect.standing != apart.get("standing"):
-        raise Outdated("what it speaks of was changed since: request it anew")
-    if writer.caller.person_id in effect.people:
-        raise NotPermitted("nobody approves what is about themselves", code="SELF_APPROVAL_FORBIDDEN")
+    await _require_qualified(change, wanted, needs, decision, writer)
+    if needs.approvals > 1:
+        given = await _keep(change, identifier, decision, writer)
+        if not _suffice(given, wanted, needs, requester.authority_id):
+            held = await read(change.connection, identifier, writer)
+            return held | ({"code": widening.EXCEEDED} if wanted.simulation else {})
+        wanted = replace(wanted, by=[requester.person_id, *(each.person_id for each in given)])
+    await _carry_out(change, wanted, row, apart, doer)
     await _decide(change, identifier, RequestState.APPROVED, decision.reason, writer)
     change.details |= {"requested_by": row["requested_by"], "request_sha256": row["sha256"]}
     return await read(change.connection, identifier, writer)
 
 
-async def _suffices(
-    change: Change, wanted: Wanted, identifier: str, decision: Decision, writer: Writer, requested_for: str | None
-) -> bool:
-    """Whether this approval is the last that it needs. Where it needs several, each is kept. `NotPermitted`."""
-    needs, caller = await widening.needs(change.connection, wanted), writer.caller
+async def _require_qualified(change: Change, wanted: Wanted, needs: Needs, decision: Decision, writer: Writer) -> None:
+    """`NotPermitted` for whoever cannot give this approval, or does not name whom it has to."""
     if needs.approvals == 1 and not widening.may(writer, wanted.subject):
         raise NotPermitted("this takes no officer of an authority: compliance approves it")
     if needs.approvals == 1 or writer.may(Permission.RUN_PROGRAMME):
         await widening.require_acknowledged(change.connection, wanted, decision.acknowledged, writer)
-    if needs.approvals == 1:
-        return True
-    earlier = (
-        await change.connection.execute(select(approvals).where(approvals.c.change_request_id == identifier))
-    ).all()
-    if caller.person_id in {each.person_id for each in earlier}:
+
+
+async def _keep(change: Change, identifier: str, decision: Decision, writer: Writer) -> Sequence[Row[Any]]:
+    """All approvals that were given, this one the last. `NotPermitted` for a second one of the same person."""
+    given = select(approvals).where(approvals.c.change_request_id == identifier).order_by(approvals.c.created_at)
+    caller = writer.caller
+    if caller.person_id in {each.person_id for each in await change.connection.execute(given)}:
         what = "you approved this already, whatever your role: another person must"
         raise NotPermitted(what, code="POLICY_CHANGE_APPROVAL_INCOMPLETE")
     row = {
@@ -186,14 +181,34 @@ async def _suffices(
     }
     await callers.keep(change, caller)
     await change.connection.execute(insert(approvals).values(row))
-    change.details |= {"change_request": identifier, "approvals": len(earlier) + 1}
-    authorities = {each.authority_id for each in earlier} | {caller.authority_id}
-    acknowledged = max(len(decision.acknowledged), *(each.acknowledged for each in earlier), 0)
+    found = (await change.connection.execute(given)).all()
+    change.details |= {"change_request": identifier, "approvals": len(found)}
+    return found
+
+
+def _suffice(given: Sequence[Row[Any]], wanted: Wanted, needs: Needs, requested_for: str | None) -> bool:
+    """Whether nobody else has to. What was simulated takes one of another authority than the requester's."""
+    authorities = {each.authority_id for each in given} - {None, requested_for}
     return (
-        len(earlier) + 1 >= needs.approvals
-        and bool(authorities - {None, requested_for})
-        and acknowledged >= needs.acknowledge
+        len(given) >= needs.approvals
+        and (bool(authorities) or wanted.simulation is None)
+        and max(each.acknowledged for each in given) >= needs.acknowledge
     )
+
+
+async def _carry_out(
+    change: Change, wanted: Wanted, row: Mapping[str, Any], apart: Mapping[str, Any], writer: Writer
+) -> None:
+    """`Outdated` if it would not change what was shown when it was requested."""
+    change.type = wanted.type
+    effect = await widening.do(change, wanted, writer)
+    seen = apart if wanted.subject.is_private else row
+    if (_plain(effect.before), _plain(effect.after)) != (seen["before"], seen["after"]):
+        raise Outdated("what it would change was changed since: request it anew")
+    if effect.standing != apart.get("standing"):
+        raise Outdated("what it speaks of was changed since: request it anew")
+    if writer.caller.person_id in effect.people:
+        raise NotPermitted("nobody approves what is about themselves", code="SELF_APPROVAL_FORBIDDEN")
 
 
 async def reject(change: Change, identifier: str, reason: str, writer: Writer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import unified_diff
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal_column, select, text, update
@@ -151,12 +152,22 @@ async def page(
 
 
 async def read(connection: AsyncConnection, sha256: str) -> dict[str, Any]:
-    """One, with its files. `NotFound`."""
+    """One, with its files, and how they differ from those of its parent. `NotFound`."""
     found = await page(connection, only=sha256)
     if not found:
         raise NotFound("no such policy")
-    files = select(policy_revisions.c.files).where(policy_revisions.c.sha256 == sha256)
-    return {**found[0], "files": (await connection.execute(files)).scalar_one()}
+    these = select(policy_revisions.c.sha256, policy_revisions.c.files)
+    rows = await connection.execute(these.where(policy_revisions.c.sha256.in_({sha256, found[0]["parent"]})))
+    files = {row.sha256: row.files for row in rows}
+    before = files.get(found[0]["parent"])
+    return {**found[0], "files": files[sha256], "diff": {} if before is None else _diff(before, files[sha256])}
+
+
+def _diff(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[str]]:
+    """Of each file that differs the lines of a unified diff without context."""
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    lines = {name: (before.get(name, "").splitlines(), after.get(name, "").splitlines()) for name in names}
+    return {name: [*unified_diff(*both, n=0, lineterm="")][2:] for name, both in lines.items()}
 
 
 async def files(connection: AsyncConnection, number: int) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Widening: what may give access to somebody, so that a second person approves it; who may, and how it is done."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from mythos_gate.authn import api_keys
 from mythos_gate.errors import NotPermitted
 from mythos_gate.registry import (
     assessments,
+    break_glass,
     callers,
     drafting,
     erasure,
@@ -64,6 +65,7 @@ SUBJECTS = {
     "keys": Subject("key", Permission.RUN_PROGRAMME),
     "policies": Subject("policy", Permission.ACTIVATE_POLICY, decided_by=Permission.APPROVE_POLICY),
     "policy_cases": Subject("policy_case", Permission.ACTIVATE_POLICY),
+    "break_glasses": Subject("break_glass"),
     "files": Subject("file", Permission.IMPORT),
 }
 DONE = {
@@ -84,6 +86,7 @@ class Wanted:
     """What is to be done: `reference` names the record, `members` and `etag` are those of its creation or change.
 
     `apart`: members that compliance alone may read, until it is decided. `simulation`: the report that it rests on.
+    `by`: who requests it and then who has approved it, by their ids on record, where that is part of what is done.
     """
 
     action: RequestedAction
@@ -93,6 +96,7 @@ class Wanted:
     etag: str | None = None
     apart: Mapping[str, Any] | None = None
     simulation: str | None = None
+    by: Sequence[str] = ()
 
     @property
     def subject(self) -> Subject:
@@ -103,6 +107,8 @@ class Wanted:
         """Of the log entry that tells that it was done."""
         if self.resource == "policies" and policies.is_rollout(self.members or {}):
             return "policy_rollout_started"
+        if self.resource == "break_glasses":
+            return "break_glass_opened"
         done = DONE[self.action]
         return done if self.action == RequestedAction.IMPORT else f"{self.subject.noun}_{done}"
 
@@ -214,6 +220,8 @@ SUBJECTS_OF = {
     "grants": "SELECT p.id FROM people p JOIN organizations o ON o.id = p.organization_id"
     " WHERE p.external_id = ANY (:listed)"
     " AND (o.slug = :organization OR o.id = (SELECT organization_id FROM grants WHERE id = :reference))",
+    "break_glasses": "SELECT p.id FROM people p JOIN organizations o ON o.id = p.organization_id"
+    " WHERE p.external_id = ANY (:people) AND o.slug = :organization",
 }
 
 
@@ -227,6 +235,7 @@ async def subjects(connection: AsyncConnection, wanted: Wanted, effect: Mapping[
         "listed": sorted(after - before),
         "organization": (wanted.members or {}).get("organization"),
         "person": (wanted.members or {}).get("person"),
+        "people": (wanted.members or {}).get("people") or [],
     }
     return set((await connection.execute(text(SUBJECTS_OF[wanted.resource]), named)).scalars())
 
@@ -301,9 +310,9 @@ def together(writer: Writer) -> Writer:
 
 
 async def needs(connection: AsyncConnection, wanted: Wanted) -> Needs:
-    """Who has to approve it: one other person, unless its simulation says otherwise."""
+    """Who has to approve it: one other person, two for a break-glass, or whom its simulation says."""
     if wanted.simulation is None:
-        return Needs()
+        return Needs(approvals=2 if wanted.resource == "break_glasses" else 1)
     return Needs(**(await policy_reports.read(connection, wanted.simulation))["needs"])
 
 
@@ -325,6 +334,8 @@ async def require_acknowledged(
 
 # --- doing it -------------------------------------------------------------------------------------------------
 
+# Of what is made by a request: what it was requested to be.
+GRANTED = {"keys": callers.granted, "break_glasses": break_glass.granted}
 LIFTED = {"stops": stops.ORDERS, "legal_holds": holds.ORDERS, "policy_cases": policy_cases.ORDERS}
 
 
@@ -357,8 +368,8 @@ async def _shown(connection: AsyncConnection, wanted: Wanted, writer: Writer) ->
             return {"lifted": (await LIFTED[wanted.resource].read(connection, reference))["lifted_at"] is not None}
         case "log_entries":
             return await pruning.bound(connection, wanted.members or {})
-        case "keys":
-            return await callers.granted(connection, reference)
+        case name if name in GRANTED:
+            return await GRANTED[name](connection, reference)
         case "policies":
             in_force = await policies.in_force(connection)
             return {name: in_force[name] for name in ("policy_revision", "policy_sha256", "rollout")}
@@ -377,6 +388,13 @@ async def _own(change: Change, wanted: Wanted, writer: Writer) -> None:
         await resources.take_all(change, ownership.OWNERSHIPS, rows, writer.now)
 
 
+async def _open(change: Change, wanted: Wanted, writer: Writer) -> None:
+    record = break_glass.opening(wanted.members or {}, wanted.by, writer.now)
+    there = "a break-glass for this incident is on record: give another incident"
+    made = await resources.create_one(change, break_glass.OPENING, record, writer.now, there)
+    change.details |= {"break_glass": made}
+
+
 # What is no plain record, by its name.
 DOING: dict[str, Callable[[Change, Wanted, Writer], Awaitable[Any]]] = {
     "assessments": lambda change, wanted, writer: assessments.replace(
@@ -391,6 +409,7 @@ DOING: dict[str, Callable[[Change, Wanted, Writer], Awaitable[Any]]] = {
     "policies": lambda change, wanted, writer: policies.carry_out(
         change, wanted.reference or "", wanted.members or {}, writer.now
     ),
+    "break_glasses": _open,
     "keys": lambda change, wanted, _: callers.grant(change, wanted.members or {}, wanted.apart or {}),
 }
 

@@ -303,9 +303,11 @@ class Changes:
             reply, _ = await self.office.post(
                 "break-glass", {"organization": home, "incident": incident, "model": "mythos-5", "hours": 1}
             )
-            made.append(reply.json()["id"])
-            await self.office.post(f"break-glass/{made[0]}/approve", officer=1)
-            reply, first = await self.office.post(f"break-glass/{made[0]}/approve", officer=2)
+            request, approval = f"change-requests/{reply.json()['id']}", {"sha256": reply.json()["sha256"]}
+            await self.office.post(f"{request}/approve", approval, officer=1)
+            reply, first = await self.office.post(f"{request}/approve", approval, officer=2)
+            [(identifier,)] = self.world.service.sql("SELECT id FROM break_glasses WHERE incident = %s", incident)
+            made.append(identifier)
             return first, reply.received
 
         return opened, lambda: self.office.done(f"break-glass/{made[0]}/close")
