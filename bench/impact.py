@@ -21,7 +21,7 @@ from bench.run import Say
 from mythos_gate import db
 from mythos_gate.analysis import impact, traffic
 from mythos_gate.analysis.impact import Amended, Draft, Regime, Simulation
-from mythos_gate.analysis.population import Class, Population
+from mythos_gate.analysis.population import Class, Population, standing
 from mythos_gate.db import DbRole
 from mythos_gate.decision import facts
 from mythos_gate.decision.policy import Policy, read_files
@@ -178,7 +178,7 @@ def _subjects(connection: psycopg.Connection[Any], population: Population) -> in
     regime, vectors, place = Regime(population), set[int](), 0
     with connection.cursor().copy("COPY bench_subjects FROM STDIN") as copy:
         for who in _asking(population):
-            vector = regime.answers(who)[0]  # with an endpoint and a grant there is one
+            vector, *_ = regime.answers(who)
             vectors.add(vector)
             for identifier in who.ids:
                 copy.write_row((place, vector, *_whose(who, identifier)))
@@ -191,7 +191,8 @@ def _subjects(connection: psycopg.Connection[Any], population: Population) -> in
 
 def _asking(population: Population) -> Iterator[Class]:
     drawn, count = random.Random(SEED), 0  # noqa: S311  a sample
-    classes = [who for who in population.classes if who.organization in population.holdings]
+    holding = {name for name, each in population.holdings.items() if any(any(standing(one)) for one in each)}
+    classes = [who for who in population.classes if who.organization in holding]
     drawn.shuffle(classes)
     for who in classes:
         if count < ASKING and population.endpoints.get(who.organization):

@@ -21,7 +21,7 @@ from mythos_gate.registry import policies
 from mythos_gate.registry.change import Registry
 
 PAIRS = 8
-CONNECTIONS = (1, 64)  # for latency, and for all that the cores give
+CONNECTIONS = (2, 64)  # for latency, and for all that the cores give
 SEEN = "SELECT coalesce(sum(decisions), 0) FROM policy_differences"
 
 

@@ -1,5 +1,6 @@
 """Callers by token of an issuer: every route takes them, each by what its claims are mapped to, and nobody else."""
 
+import asyncio
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -277,6 +278,20 @@ async def test_a_token_that_ends_while_its_decision_is_made_is_401(service, issu
 
     monkeypatch.setattr(Pdp, "_prepared", late)
     assert (await service.client.post("/access/v1/evaluation", json=question(), headers=token)).status_code == 401
+
+
+async def test_a_token_that_is_presented_again_is_looked_at_again(service, issuer, holder):
+    """A bearer's may be, until it ends (RFC 6750 5.3); what it was taken for before does not count then."""
+    expires = int(time.time()) - 28
+    rest = Rest(service, bearer(issuer.token(groups=["compliance"], iat=expires - 60, exp=expires)))
+    for _ in range(2):
+        assert (await ask(rest)).status_code == 200
+        assert (await rest("GET", "programme")).status_code == 200
+    await asyncio.sleep(expires + 30.1 - time.time())
+    assert (await ask(rest)).status_code == 401
+    assert (await rest("GET", "programme")).status_code == 401
+    # Nor does it open what another's of the same holder opens meanwhile.
+    assert (await ask(holder("compliance"))).status_code == 200
 
 
 async def test_a_token_takes_as_many_reads_as_a_key(service, holder):
