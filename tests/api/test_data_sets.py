@@ -107,7 +107,11 @@ async def test_a_rule_is_switched_on_by_one_and_off_by_two(service, officers):
     assert made.status_code == 201, made.text
     assert await primary(service) == "ORG_OWNERSHIP_LISTED_AFFILIATE"
     tag = {"If-Match": made.headers["etag"]}
-    off = await one("PATCH", f"switches/{made.json()['id']}", {"until": "2026-02-01T00:00:00Z"}, **tag)
+    path, end = f"switches/{made.json()['id']}", {"until": "2026-02-01T00:00:00Z"}
+    assert (await one("PATCH", path, end, **tag)).json()["code"] == "POLICY_CHANGE_NOT_SIMULATED"
+    report = await one("POST", "simulations", {"switches": {made.json()["id"]: end}})
+    assert {each["before"] for each in report.json()["figures"]["reasons"]} == {"ORG_OWNERSHIP_LISTED_AFFILIATE"}
+    off = await one("PATCH", path, end, **tag)
     assert off.status_code == 202
     assert await primary(service) == "ORG_OWNERSHIP_LISTED_AFFILIATE"
     await two.approve(off.json()["id"])

@@ -48,6 +48,7 @@ def impact(
     data_set: str | None = None,
     directives: Sequence[Mapping[str, Any]] = (),
     grants: Mapping[str, Mapping[str, Any]] | None = None,
+    switches: Sequence[Mapping[str, Mapping[str, str]]] = (),
 ) -> Told:
     """Of a draft on those who are on record; `url` is of compliance's role.
 
@@ -66,6 +67,7 @@ def impact(
             identifier: {name: simulating.member(name, value) for name, value in each.items()}
             for identifier, each in (grants or {}).items()
         },
+        [(_window(each["before"]), _window(each["after"])) for each in switches],
     )
     everybody = asyncio.run(simulating.everybody_at(url, [policy] if policy else []))
     found = simulating.Simulation(everybody, lambda *_: None).impact(draft)
@@ -77,10 +79,13 @@ def _directive(terms: Mapping[str, Any] | None) -> tuple[facts.Directive, frozen
     """With the organizations that it leaves out."""
     if terms is None:
         return None
-    end = terms.get("until") and datetime.fromisoformat(terms["until"])
-    window = facts.Window(datetime.fromisoformat(terms["from"]), end)
-    directive = facts.Directive(frozenset(terms["versions"]), DirectiveClass(terms["applies_to"]), window)
+    directive = facts.Directive(frozenset(terms["versions"]), DirectiveClass(terms["applies_to"]), _window(terms))
     return directive, frozenset(terms["exempt_organizations"])
+
+
+def _window(terms: Mapping[str, Any]) -> facts.Window:
+    end = terms.get("until") and datetime.fromisoformat(terms["until"])
+    return facts.Window(datetime.fromisoformat(terms["from"]), end)
 
 
 def traffic(url: str, files: dict[str, str], since: str | None, until: str | None) -> Told:

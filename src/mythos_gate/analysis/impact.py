@@ -50,12 +50,16 @@ class Amended:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What would be different. `grants`: members of `facts.Grant` by the grant's id."""
+    """What would be different. `grants`: members of `facts.Grant` by the grant's id.
+
+    `switches`: when the rule of affiliates is in force, and when it would be.
+    """
 
     policy: Policy | None = None
     jurisdictions: facts.Jurisdictions | None = None
     directives: Sequence[Amended] = ()
     grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    switches: Sequence[tuple[facts.Window, facts.Window]] = ()
 
 
 ENUMS = {"status": GrantStatus, "foreign_nationals": ForeignNationals, "nationality_basis": NationalityBasis}
@@ -209,7 +213,8 @@ class Concern:
 
     def __init__(self, population: Population, draft: Draft, policy: Policy) -> None:
         models = {each.model for each in draft.directives}
-        self._is_whole = draft.policy is not None and draft.policy.thresholds != policy.thresholds
+        has_limits = draft.policy is not None and draft.policy.thresholds != policy.thresholds
+        self._is_whole = has_limits or bool(draft.switches)
         self._moved = _moved(population, draft.jurisdictions)
         self.ordered = {name for name, each in population.holdings.items() if models & {other.model for other in each}}
         self._granted = {name for name, each in population.holdings.items() if self._is_granted(each, draft)}
@@ -257,12 +262,22 @@ def _changed(holding: Holding, draft: Draft, policy: Policy) -> Holding:
         holding.model,
         replace(
             base,
-            programme=replace(base.programme, directives=directives),
+            programme=replace(base.programme, directives=directives, affiliates_rule=_switched(base, draft)),
             grants=tuple(replace(each, **draft.grants.get(each.id, {})) for each in base.grants),
             jurisdictions=base.jurisdictions if draft.jurisdictions is None else draft.jurisdictions,
             thresholds=policy.thresholds,
         ),
     )
+
+
+def _switched(base: facts.Records, draft: Draft) -> tuple[facts.Window, ...]:
+    """`NotDecided` likewise."""
+    windows = list(base.programme.affiliates_rule)
+    for before, after in draft.switches:
+        if before not in windows:
+            raise NotDecided("a switch was changed meanwhile: ask again")
+        windows[windows.index(before)] = after
+    return tuple(windows)
 
 
 def _amended(base: facts.Records, amended: Sequence[Amended]) -> tuple[facts.Directive, ...]:

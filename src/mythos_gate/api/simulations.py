@@ -24,6 +24,7 @@ from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.grants import GRANTS
 from mythos_gate.registry.policy_reports import Needs, Report, Standing
 from mythos_gate.registry.resources import BY_NAME
+from mythos_gate.registry.switches import SWITCHES
 from mythos_gate.settings import Settings
 from mythos_gate.terms import ReportKind
 
@@ -35,7 +36,7 @@ Members = dict[str, JsonValue]
 class Draft(BaseModel):
     """Any of these, or a bundle; members are as the records themselves have them.
 
-    `policy`, `data_set`: on record; `directives`: new ones; `amended`: those on record, and `grants`, by their ids.
+    `policy`, `data_set`: on record; `directives`: new ones; `amended`: those on record, `grants`, `switches`: by ids.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -44,6 +45,7 @@ class Draft(BaseModel):
     directives: Annotated[list[Members], Field(max_length=100)] = []
     amended: Annotated[dict[Text, Members], Field(max_length=1000)] = {}
     grants: Annotated[dict[Text, Members], Field(max_length=1000)] = {}
+    switches: Annotated[dict[Text, Members], Field(max_length=100)] = {}
 
     def members(self, now: datetime) -> dict[str, Any]:
         """What it says beside the policy, in the form that reports are found by. `Invalid`."""
@@ -52,6 +54,7 @@ class Draft(BaseModel):
             "directives": [drafting.order(each, now) for each in self.directives],
             "amended": {name: drafting.terms(DIRECTIVES, each, now) for name, each in self.amended.items()},
             "grants": {name: drafting.terms(GRANTS, each, now) for name, each in self.grants.items()},
+            "switches": {name: drafting.terms(SWITCHES, each, now) for name, each in self.switches.items()},
         }
         return {name: value for name, value in said.items() if value}
 
@@ -65,7 +68,7 @@ async def simulate(request: Request, gate: TheGate, caller: MayAdminister, respo
     given = body.shaped(Draft, await body.parsed(request))
     draft = policy_reports.Draft(given.policy, given.members(gate.now))
     if not draft.told:
-        raise Invalid("the draft changes nothing: give policy, data_set, directives, amended or grants")
+        raise Invalid("the draft changes nothing: give policy, data_set, directives, amended, grants or switches")
     return await simulated(request, gate, caller, draft, response)
 
 
@@ -98,11 +101,16 @@ async def _asked(connection: AsyncConnection, draft: policy_reports.Draft, calle
     directives = [await drafting.ordered(connection, each) for each in members.get("directives", ())]
     for identifier, each in members.get("amended", {}).items():
         directives.append(await drafting.amended(connection, identifier, each, caller))
+    switches = [
+        await drafting.switched(connection, identifier, each, caller)
+        for identifier, each in members.get("switches", {}).items()
+    ]
     files = {} if draft.policy is None else {"files": (await policies.read(connection, draft.policy))["files"]}
     return {
         "data_set": members.get("data_set"),
         "grants": members.get("grants", {}),
         "directives": directives,
+        "switches": switches,
         **files,
     }
 

@@ -1,16 +1,18 @@
 """Another policy beside the one in force: for whom it decides, and where the two differ."""
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from operator import itemgetter
 
 from mythos_gate.decision.facts import FAR, Vector
 from mythos_gate.decision.fill import Rollout
 from mythos_gate.decision.policy import Policy, Told
+from mythos_gate.terms import FACTS
 
-MOST = 50_000  # answers that wait to be compared
+VALUES = itemgetter(*FACTS)
+MOST = 50_000  # kinds of answers that wait to be compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +80,41 @@ class Difference:
     last: datetime
 
 
+@dataclass(slots=True)
+class _Answered:
+    """Alike answers to the same facts by one choice, since they were last compared."""
+
+    choice: Choice
+    facts: Vector
+    decisions: int
+    first: datetime
+    last: datetime
+
+
 class Compared:
-    """What was answered while there was another policy, to be compared when there is time."""
+    """What was answered while there was another policy, to be compared when there is time: alike answers at once."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Choice, Vector, str, datetime]] = deque(maxlen=MOST)
+        self._waiting: dict[tuple[int, str, tuple[str, ...]], _Answered] = {}
 
     def note(self, choice: Choice, facts: Vector, told: Told, at: datetime) -> None:
-        self._waiting.append((choice, facts, told.outcome, at))
+        key = (id(choice), told.outcome, VALUES(facts))
+        if (found := self._waiting.get(key)) is not None:
+            found.decisions += 1
+            found.first, found.last = min(found.first, at), max(found.last, at)
+        elif len(self._waiting) < MOST:
+            self._waiting[key] = _Answered(choice, facts, 1, at, at)
 
     def take(self, most: int) -> tuple[Sequence[Difference], bool]:
-        """The differences among the next so many answers, and whether there are more."""
-        found: dict[tuple[str, str, str, tuple[str, ...]], Difference] = {}
+        """The differences among the next so many kinds of answers, and whether there are more."""
+        found = []
         for _ in range(min(most, len(self._waiting))):
-            choice, facts, outcome, at = self._waiting.popleft()
-            assert choice.other is not None
-            other = choice.other.told(facts).outcome
-            if other == outcome:
-                continue
-            before, after = (other, outcome) if choice.decides else (outcome, other)
-            key = (choice.rollout, before, after, tuple(facts.values()))
-            had = found.get(key)
-            count, first = (had.decisions, had.first) if had else (0, at)
-            found[key] = Difference(choice.rollout, facts, before, after, count + 1, min(first, at), at)
-        return list(found.values()), bool(self._waiting)
+            key = next(iter(self._waiting))
+            each = self._waiting.pop(key)
+            assert each.choice.other is not None
+            outcome, other = key[1], each.choice.other.told(each.facts).outcome
+            if other != outcome:
+                before, after = (other, outcome) if each.choice.decides else (outcome, other)
+                told = (before, after, each.decisions, each.first, each.last)
+                found.append(Difference(each.choice.rollout, each.facts, *told))
+        return found, bool(self._waiting)

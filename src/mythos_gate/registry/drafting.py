@@ -13,17 +13,20 @@ from mythos_gate.registry import columns, organizations, resources
 from mythos_gate.registry.directives import DIRECTIVES
 from mythos_gate.registry.kind import Bad, Clock, Kind
 from mythos_gate.registry.resources import BY_NAME
+from mythos_gate.registry.switches import SWITCHES
 
-# Of a grant on paper what decisions look at, of a directive whom it concerns: what is simulated before it is widened.
+# Of a grant on paper what decisions look at, of a directive whom it concerns, of a rule its end: what is simulated
+# before it is widened.
 TERMS: Mapping[str, Sequence[str]] = {
     "grants": (
         "versions", "capabilities", "purposes", "foreign_nationals", "excluded_groups", "nationality_basis",
         "allowed_countries", "contractors", "agents",
     ),
     "directives": ("versions", "applies_to", "from", "until", "exempt_organizations"),
+    "switches": ("until",),
 }  # fmt: skip
 # What else a simulation can be of.
-MORE = {"grants": ("status", "seat_cap"), "directives": ()}
+MORE = {"grants": ("status", "seat_cap"), "directives": (), "switches": ()}
 NEEDED = ("model", "versions", "applies_to", "from")  # of a directive that is not on record
 
 
@@ -72,6 +75,15 @@ async def amended(
 async def ordered(connection: AsyncConnection, members: Mapping[str, Any]) -> dict[str, Any]:
     """A directive that is not on record, likewise."""
     return {"model": members["model"], "before": None, "after": await _resolved(connection, members)}
+
+
+async def switched(
+    connection: AsyncConnection, reference: str, members: Mapping[str, Any], caller: Caller
+) -> dict[str, Any]:
+    """A switch on record as it is and as it would be. `NotFound`."""
+    shown = (await resources.read(connection, BY_NAME[SWITCHES.name], reference, caller)).members
+    before = {name: shown[name] for name in ("from", "until")}
+    return {"before": before, "after": before | dict(members)}
 
 
 async def _resolved(connection: AsyncConnection, members: Mapping[str, Any]) -> dict[str, Any]:

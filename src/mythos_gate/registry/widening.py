@@ -248,6 +248,7 @@ SIMULATED = {
     ("data_sets", RequestedAction.ACTIVATE),
     ("grants", RequestedAction.CHANGE),
     ("directives", RequestedAction.CHANGE),
+    ("switches", RequestedAction.CHANGE),
 }
 
 
@@ -264,7 +265,7 @@ async def draft(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> 
             return Draft(policy=reference)
         case "data_sets" if standing.data_set not in {None, reference}:
             return Draft(members={"data_set": reference})
-        case "grants" | "directives" if standing.base is not None:
+        case "grants" | "directives" | "switches" if standing.base is not None:
             return await _of_record(connection, wanted, writer)
     return None
 
@@ -277,7 +278,7 @@ async def _of_record(connection: AsyncConnection, wanted: Wanted, writer: Writer
     if not terms or found.members.get("status") in PREPARED:
         return None
     members = drafting.terms(resource.kind, terms, writer.now)
-    return Draft(members={"grants" if resource.name == "grants" else "amended": {found.id: members}})
+    return Draft(members={"amended" if resource.name == "directives" else resource.name: {found.id: members}})
 
 
 async def simulated(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> Wanted:
