@@ -194,7 +194,7 @@ LIES = {
     "another head": (lambda one: _by(one.key, _other_text()), "does not hold"),
     "another name": (lambda one: _by(one.key, name="witness.example/w2"), "no line of its key"),
     "an altered signature": (lambda one: _altered, "does not hold"),
-    "tomorrow": (lambda one: _by(one.key, at=time.time() + 86_400), "its clock says +864"),
+    "tomorrow": (lambda one: _by(one.key, at=time.time() + 86_400), "its clock says +86"),
     "ten minutes ago": (lambda one: _by(one.key, at=time.time() - 600), "its clock says -60"),
     "an ordinary signature of its key": (
         lambda one: lambda r: (200, TEXT, f"{SignerKey(one.name, one.key).line(note.parts(LAST[0])[0])}\n".encode()),
