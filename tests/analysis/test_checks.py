@@ -105,5 +105,5 @@ def test_a_case_that_comes_out_otherwise_and_an_invariant_that_is_broken_are_tol
     )
     one = next(each for each in checked.findings if each.about == "no-approver")
     assert one.message.startswith(
-        "case no-approver 'Nobody has approved.' comes out otherwise: decision: expected DENY"
+        "case no-approver 'Nobody has approved.' of obligations.json comes out otherwise: decision: expected DENY"
     )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mythos_gate.analysis import child
 from mythos_gate.registry.policy_reports import Draft
 from mythos_gate.terms import ReportKind, Role
 from tests.api.test_policies import BASELINE
@@ -26,6 +27,10 @@ def contrary():
     return one("DENY" if decision == "ALLOW" else "ALLOW")
 
 
+def overridden(**overrides):
+    return FILE | {"scenarios": [FILE["scenarios"][0] | {"id": "X-1", "overrides": overrides}]}
+
+
 async def findings(officer):  # noqa: F811
     made = (await officer("POST", "policies", {"files": OTHER})).json().get("id")
     made = made or (await officer("GET", "policies")).json()["items"][-1]["id"]
@@ -43,7 +48,7 @@ async def test_a_draft_is_held_against_a_case_that_was_added_until_two_lift_it(s
     assert (stale.status_code, "check it again" in stale.json()["detail"]) == (403, True)
     _, [failed] = await findings(officer)
     assert (failed["kind"], failed["about"]) == ("case", "X-1")
-    assert "comes out otherwise: decision: expected" in failed["message"]
+    assert "of added/agents.json comes out otherwise: decision: expected" in failed["message"]
     refused = await officer("POST", f"policies/{made}/activate")
     assert (refused.status_code, "must not be put in force" in refused.json()["detail"]) == (403, True)
 
@@ -60,6 +65,43 @@ async def test_a_draft_is_held_against_a_case_that_was_added_until_two_lift_it(s
     assert (await officer("POST", f"policies/{made}/activate")).status_code == 202
 
 
+async def test_a_case_added_after_the_request_holds_its_approval(service, officer, second):  # noqa: F811
+    made, _ = await findings(officer)
+    await service.simulated(Draft(made), kinds=[ReportKind.IMPACT])
+    wanted = (await officer("POST", f"policies/{made}/activate")).json()["id"]
+    assert (await officer("POST", "policy-cases", {"name": "late", "file": contrary()})).status_code == 201
+    unchecked = await second.approve(wanted)
+    assert (unchecked.status_code, "'late'" in unchecked.json()["detail"]) == (403, True), unchecked.text
+    _, [_] = await findings(officer)
+    failed = await second.approve(wanted)
+    assert (failed.status_code, "must not be put in force" in failed.json()["detail"]) == (403, True), failed.text
+
+
+async def test_a_case_added_while_a_check_is_under_way_was_not_checked(service, officer, monkeypatch):  # noqa: F811
+    run = child.run
+
+    async def meanwhile(what, **asked):
+        told = await run(what, **asked)
+        assert (await officer("POST", "policy-cases", {"name": "late", "file": contrary()})).status_code == 201
+        return told
+
+    with monkeypatch.context() as patched:
+        patched.setattr(child, "run", meanwhile)
+        made, found = await findings(officer)
+    assert found == []
+    await service.simulated(Draft(made), kinds=[ReportKind.IMPACT])
+    refused = await officer("POST", f"policies/{made}/activate")
+    assert (refused.status_code, "'late'" in refused.json()["detail"]) == (403, True), refused.text
+
+
+async def test_a_number_that_only_a_float_holds_does_not_keep_drafts_from_being_checked(officer):  # noqa: F811
+    file = overridden(org={"blocked_owner_aggregate_pct": 1e300})
+    assert (await officer("POST", "policy-cases", {"name": "x", "file": file})).status_code == 201
+    made = (await officer("POST", "policies", {"files": OTHER})).json()["id"]
+    checked = await officer("POST", f"policies/{made}/checks")
+    assert (checked.status_code, [each["about"] for each in checked.json()["figures"]["findings"]]) == (201, ["X-1"])
+
+
 async def test_shipped_cases_stay_beside_those_of_the_same_name(officer):  # noqa: F811
     shipped = sum(len(json.loads(path.read_text())["scenarios"]) for path in (POLICIES / "cases").glob("*.json"))
     decision = FILE["scenarios"][0]["expect"]["decision"]
@@ -74,7 +116,10 @@ async def test_shipped_cases_stay_beside_those_of_the_same_name(officer):  # noq
     ("file", "what"),
     [
         ({}, "schema"),
-        (FILE | {"scenarios": [FILE["scenarios"][0] | {"id": "X-1", "overrides": {"weather": "fair"}}]}, "weather"),
+        (overridden(weather="fair"), "X-1: weather: "),
+        (overridden(policy={"clock_skew_s": 1e300}), "X-1: policy.clock_skew_s: "),
+        (overridden(org={"id": "a\0b"}), "file: must not hold U+0000"),
+        (FILE | {"scenarios": []}, "scenarios: "),
         (FILE | {"scenarios": [{"id": "X-1"}]}, "scenarios.0.expect: field required"),
     ],
 )

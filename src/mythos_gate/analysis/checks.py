@@ -1,11 +1,9 @@
 """Checks of a draft: what is wrong with a policy before anybody is asked by it, in words for an officer."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from mythos_gate.analysis import proofs
 from mythos_gate.analysis.consistency import RULES
@@ -57,9 +55,9 @@ class Suite:
     jurisdictions: Jurisdictions
     invariants: tuple[Invariant, ...]
 
-    def joined(self, added: Mapping[str, Any]) -> "Suite":
-        """With these files of cases as well, in JSON by their names."""
-        files = {f"added/{name}": cases.read(json.dumps(each)) for name, each in added.items()}
+    def joined(self, added: Mapping[str, str]) -> "Suite":
+        """With these files of cases as well, their texts by their names."""
+        files = {f"added/{name}": cases.read(each) for name, each in added.items()}
         return replace(self, cases={**self.cases, **files})
 
 
@@ -81,12 +79,14 @@ def run(files: Mapping[str, str], suite: Suite | None = None) -> Checked:
         policy = _built(files)
     except Invalid as error:
         return Checked((Finding(Kind.UNREADABLE, "", str(error)),))
-    results = [result for file in suite.cases.values() for result in cases.run(file, policy, suite.jurisdictions)]
+    results = [
+        (name, result) for name, file in suite.cases.items() for result in cases.run(file, policy, suite.jurisdictions)
+    ]
     proven = proofs.prove(policy, suite.invariants)
-    failed = [result for result in results if result.differences]
+    failed = [(name, result) for name, result in results if result.differences]
     findings = (
         *table(policy),
-        *(Finding(Kind.CASE, result.scenario.id, _of_case(result)) for result in failed),
+        *(Finding(Kind.CASE, result.scenario.id, _of_case(name, result)) for name, result in failed),
         *(Finding(Kind.INVARIANT, proof.invariant.name, proof.told) for proof in proven if not proof.holds),
     )
     return Checked(findings, len(results) - len(failed), len(failed), proven)
@@ -98,9 +98,10 @@ def _built(files: Mapping[str, str]) -> Policy:
     return Policy(files)
 
 
-def _of_case(result: cases.Result) -> str:
+def _of_case(file: str, result: cases.Result) -> str:
     differences = (f"{name}: expected {expected}, got {got}" for name, (expected, got) in result.differences.items())
-    return f"case {result.scenario.id} {result.scenario.title!r} comes out otherwise: {'; '.join(differences)}"
+    case = f"case {result.scenario.id} {result.scenario.title!r} of {file}"
+    return f"{case} comes out otherwise: {'; '.join(differences)}"
 
 
 # --- the table ------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def traffic(url: str, files: dict[str, str], since: str | None, until: str | Non
     return asdict(asyncio.run(replaying.replay(connect, Policy(files), *period, lambda *_: None)))
 
 
-def checks(files: dict[str, str], added: Mapping[str, Any]) -> Told:
+def checks(files: dict[str, str], added: Mapping[str, str]) -> Told:
     """What is wrong with a draft, the invariants that were proven, and how many policy cases came out right.
 
     `added`: files of cases beside those that ship, by their names.

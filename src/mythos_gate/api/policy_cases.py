@@ -18,6 +18,7 @@ from mythos_gate.api.stops import Lifted
 from mythos_gate.api.text import Name, Text
 from mythos_gate.decision import cases
 from mythos_gate.decision.policy import Policy
+from mythos_gate.errors import Invalid
 from mythos_gate.registry import policies, policy_cases
 from mythos_gate.registry.policy_cases import ORDERS
 from mythos_gate.registry.widening import Wanted
@@ -51,9 +52,12 @@ async def add_cases(request: Request, gate: TheGate, caller: MayActivatePolicy, 
 
 def _failing(given: Mapping[str, Any], files: Mapping[str, str] | None) -> list[str]:
     """Ids of the scenarios. `Invalid` names what cannot be read."""
-    file = cases.read(orjson.dumps(given).decode())
-    for scenario in file.scenarios:
-        cases.document(file.base, scenario.overrides)
+    text = orjson.dumps(given).decode()
+    if "\\u0000" in text:
+        raise Invalid("file: must not hold U+0000")
+    file = cases.read(text)
+    for _ in cases.situations(file):
+        pass  # whether or not there is a policy to ask
     if files is None:
         return []
     jurisdictions = cases.read_jurisdictions((root() / "policies" / "jurisdictions.csv").read_text(encoding="utf-8"))

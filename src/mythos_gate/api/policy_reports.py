@@ -39,7 +39,8 @@ async def check_policy(
         files, standing = (await policies.read(connection, identifier))["files"], await policies.standing(connection)
         added = await policy_cases.standing(connection)
     async with gate.simulating:
-        figures = await child.run("checks", files=files, added=added)
+        figures = await child.run("checks", files=files, added={each.name: each.content for each in added})
+    figures |= {"added": {each.name: each.sha256 for each in added}}
     report = Report(ReportKind.CHECKS, passed=figures["passed"], figures=figures)
     return await _kept(gate, caller, identifier, report, standing, response)
 

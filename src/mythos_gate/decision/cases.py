@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StrictBool, StrictStr, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+    ValidationError,
+)
 
 from mythos_gate.countries import normalise, normalise_region
 from mythos_gate.decision import facts
@@ -53,7 +62,8 @@ class PolicyPart(_Part):
     version: str | None = None
     country_data_version: str | None = None
     country_data_reviewed_at: AwareDatetime | None = None
-    clock_skew_s: float | None = None
+    # What a `timedelta` holds, with room; neither NaN nor infinite.
+    clock_skew_s: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
     affiliates_rule_in_force: StrictBool = False
 
 
@@ -396,7 +406,7 @@ class Scenario(_Part):
 class CaseFile(_Part):
     schema_: Literal["mythos-gate-cases/1"]
     base: dict[str, Any]
-    scenarios: list[Scenario]
+    scenarios: Annotated[list[Scenario], Field(min_length=1)]
     note: str = ""
     model_config = ConfigDict(extra="forbid", alias_generator=lambda name: name.rstrip("_"))
 
@@ -426,13 +436,18 @@ def document(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> Document:
         raise Invalid(_problems(error)) from error
 
 
-def run(cases: CaseFile, policy: Policy, jurisdictions: facts.Jurisdictions) -> Iterator[Result]:
-    """Decide every scenario by the policy and compare."""
+def situations(cases: CaseFile) -> Iterator[tuple[Scenario, Document]]:
+    """Each scenario with what it is about; `Invalid` names the scenario and the place."""
     for scenario in cases.scenarios:
         try:
-            situation = document(cases.base, scenario.overrides)
+            yield scenario, document(cases.base, scenario.overrides)
         except Invalid as error:
             raise Invalid(f"{scenario.id}: {error}") from error
+
+
+def run(cases: CaseFile, policy: Policy, jurisdictions: facts.Jurisdictions) -> Iterator[Result]:
+    """Decide every scenario by the policy and compare."""
+    for scenario, situation in situations(cases):
         records = situation.records(jurisdictions)
         records.thresholds = policy.thresholds
         derived = facts.derive(records, situation.asked(), situation.now)

@@ -1,12 +1,12 @@
 """Policy cases that officers add to those that ship: a draft that fails one is not put in force; two lift it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import Row, Text, cast, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,12 +40,15 @@ async def content(connection: AsyncConnection, identifier: str) -> dict[str, Any
     return dict((await connection.execute(select(cases.c.content).where(cases.c.id == identifier))).scalar_one())
 
 
-async def standing(connection: AsyncConnection) -> dict[str, dict[str, Any]]:
-    """By their names."""
-    rows = await connection.execute(select(cases.c.name, cases.c.content).where(cases.c.lifted_at.is_(None)))
-    return {row.name: row.content for row in rows}
+async def standing(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Each with its name, its SHA-256 and its content, the text of a file of cases."""
+    # As text: what was a large number is an integer of any length to jsonb, which orjson does not write.
+    content = cast(cases.c.content, Text).label("content")
+    these = select(cases.c.name, cases.c.sha256, content).where(cases.c.lifted_at.is_(None))
+    return (await connection.execute(these.order_by(cases.c.name))).all()
 
 
-async def newest(connection: AsyncConnection) -> Any:
-    """When the last of those that stand was added, if any."""
-    return (await connection.execute(select(func.max(cases.c.created_at)).where(cases.c.lifted_at.is_(None)))).scalar()
+async def unchecked(connection: AsyncConnection, ran: Collection[str]) -> list[str]:
+    """The names of those that stand, and whose SHA-256 a check does not name among what it ran."""
+    these = select(cases.c.name).where(cases.c.lifted_at.is_(None), cases.c.sha256.not_in(ran))
+    return list((await connection.execute(these.order_by(cases.c.name))).scalars())

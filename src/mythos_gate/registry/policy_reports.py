@@ -127,16 +127,23 @@ async def _newest(
 
 async def fresh(connection: AsyncConnection, draft: Draft, standing: Standing, now: datetime) -> Row[Any]:
     """The newest simulation of exactly this draft, if it still holds; a policy was checked too. `NotPermitted`."""
-    if draft.policy is not None:
-        checked, added = (
-            await _latest(connection, draft, ReportKind.CHECKS, "checked"),
-            await policy_cases.newest(connection),
-        )
-        if added is not None and checked.created_at < added:
-            raise NotPermitted("policy cases were added since this was checked: check it again", code=NOT_SIMULATED)
+    await require_checked(connection, draft)
     found = await _latest(connection, draft, ReportKind.IMPACT, "simulated")
     _require_fresh(found, standing, now)
     return found
+
+
+async def require_checked(connection: AsyncConnection, draft: Draft) -> None:
+    """`NotPermitted` unless its policy, if any, passed its last check, and that ran all policy cases that stand."""
+    if draft.policy is None:
+        return
+    checked = await _latest(connection, Draft(draft.policy), ReportKind.CHECKS, "checked")
+    # By what it ran, not by when: a case may have been added while it was under way.
+    ran = checked.figures.get("added", {}).values()
+    if missing := await policy_cases.unchecked(connection, list(ran)):
+        names = ", ".join(map(repr, missing))
+        what = f"policy cases were added since this was checked ({names}): check it again"
+        raise NotPermitted(what, code=NOT_SIMULATED)
 
 
 async def _latest(connection: AsyncConnection, draft: Draft, kind: ReportKind, done: str) -> Row[Any]:

@@ -296,12 +296,14 @@ async def simulated(connection: AsyncConnection, wanted: Wanted, writer: Writer)
 
 async def require_simulated(connection: AsyncConnection, wanted: Wanted, writer: Writer) -> None:
     """`NotPermitted` if it has to be simulated now and was not, or that holds no more."""
-    if await draft(connection, wanted, writer) is None:
+    about = await draft(connection, wanted, writer)
+    if about is None:
         return
     if wanted.simulation is None:
         raise NotPermitted(
             "this was requested without a simulation: request it anew", code=policy_reports.NOT_SIMULATED
         )
+    await policy_reports.require_checked(connection, about)
     await policy_reports.require_fresh(connection, wanted.simulation, await policies.standing(connection), writer.now)
 
 
